@@ -1,0 +1,1 @@
+"""Facts of a kernel build: constants per architecture, struct layouts, slab packing."""

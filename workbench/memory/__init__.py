@@ -1,0 +1,1 @@
+"""A machine's physical memory and what is in it."""

@@ -1,0 +1,33 @@
+"""Auxiliary pfn maps. Each file here that defines a PfnMap subclass is one; nothing else to register."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+
+from workbench.errors import InputError
+from workbench.pfnmaps.base import MapCounts, PfnMap
+
+__all__ = ["MapCounts", "PfnMap", "get", "registry"]
+
+
+@functools.cache
+def registry() -> dict[str, PfnMap]:
+    """Every pfn map by name, in the order of the names of their files."""
+    found = {}
+    for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            if issubclass(cls, PfnMap) and cls.__module__ == module.__name__ and not inspect.isabstract(cls):
+                found[cls.name] = cls()
+    return found
+
+
+def get(name: str) -> PfnMap:
+    """The pfn map of that name; an unknown name is an InputError that lists the known ones."""
+    try:
+        return registry()[name]
+    except KeyError:
+        raise InputError(f"pfn map {name!r} is none of {', '.join(registry())}") from None

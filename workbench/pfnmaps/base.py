@@ -1,0 +1,64 @@
+"""What every auxiliary pfn map answers: how many entries, nodes, bytes and serial loads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from workbench.kernel.config import KernelConfig
+from workbench.memory.pfns import PfnSet, Scatter
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapCounts:
+    """A pfn map that holds some entries, counted. Bytes are exact ints; no time anywhere."""
+
+    map: str
+    exact: bool  # False: an expectation over random placement, or a model; `note` says which
+    nr_entries: int
+    nr_nodes: int
+    nodes_per_shift: Mapping[int, int]  # node->shift -> nodes; empty where the map has no such levels
+    height: int  # levels that a lookup of the highest entry passes
+    node_bytes: int  # sizeof of all nodes
+    slab_bytes: int  # bytes of the slab pages that hold them; 0 where no slab is used
+    bytes: int  # all memory the map takes: nodes, slab waste, tables
+    dependent_loads: int  # serial loads of a hit, worst entry
+    note: str = ""
+    parts: Mapping[str, int] = field(default_factory=dict)  # named bytes that sum to `bytes`
+
+    def __post_init__(self) -> None:
+        if self.parts and sum(self.parts.values()) != self.bytes:
+            raise AssertionError(f"{self.map}: parts {dict(self.parts)} do not sum to {self.bytes}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys that ``workbench pfnmap --json`` prints."""
+        return {
+            "map": self.map, "exact": self.exact, "nr_entries": self.nr_entries, "nr_nodes": self.nr_nodes,
+            "nodes_per_shift": {str(k): v for k, v in sorted(self.nodes_per_shift.items())},
+            "height": self.height, "node_bytes": self.node_bytes, "slab_bytes": self.slab_bytes,
+            "bytes": self.bytes, "dependent_loads": self.dependent_loads, "note": self.note,
+            "parts": dict(self.parts),
+        }
+
+
+class PfnMap(ABC):
+    """An auxiliary structure from pfn to descriptor. One file in this folder is one map."""
+
+    name: ClassVar[str]  # as on the command line
+    title: ClassVar[str]  # as in figures
+    summary: ClassVar[str]  # one sentence
+    source: ClassVar[str]  # kernel file and version, or where the idea is from
+
+    @abstractmethod
+    def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """Count the map that holds exactly these entries.
+
+        ``span`` is the number of pfns that a table-like map must be able to index (a machine's highest
+        pfn + 1); by default the highest entry + 1.
+        """
+
+    @abstractmethod
+    def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """The expected counts over uniformly random placements of ``scatter``'s runs (``exact=False``)."""
