@@ -1,0 +1,47 @@
+# `make` lists the targets. Each of them sets up .venv first; once that is done, set-up costs nothing.
+# Variables: PYTHON=python3.12  LAB_FLAGS="--port=9000"  JOBS=4 (test processes)  LOCK_FLAGS=--upgrade
+
+PYTHON ?= python3
+JOBS ?= 2
+PY := .venv/bin/python
+export PYTHON LAB_FLAGS
+
+.PHONY: help setup lab test render notebooks bench fuzz lock
+
+help:
+	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb"
+	@echo "make test       every check: ruff, mypy, pytest, doctests, notebooks"
+	@echo "make render     run every notebook and write the shareable site into site/"
+	@echo "make notebooks  run every notebook and store its outputs in place"
+	@echo "make bench      the speed goals, measured"
+	@echo "make fuzz       the property tests again, with many more random examples"
+	@echo "make lock       rewrite requirements.lock and environment.yml from pyproject.toml"
+
+setup:
+	@sh tools/set_up.sh
+
+lab: setup
+	@$(PY) tools/lab.py
+
+test: setup
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	WORKBENCH_FAST=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --nbmake
+	@echo "make test: all checks passed"
+
+render: setup
+	$(PY) -m workbench.render
+
+notebooks: setup
+	$(PY) -m workbench.render --in-place
+
+bench: setup
+	$(PY) tools/bench.py
+
+fuzz: setup
+	$(PY) -m pytest -n $(JOBS) --hypothesis-profile=fuzz tests
+
+lock: setup
+	$(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--extra dev --python-version 3.11 $(LOCK_FLAGS) pyproject.toml -o requirements.lock
+	$(PY) tools/gen_env.py
