@@ -24,7 +24,21 @@ _HOME = {
 }
 _MODULES = {"pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "scenario"}
 
-__all__ = sorted([*_HOME, *_MODULES])
+__all__ = [
+    "InputError",
+    "KernelConfig",
+    "Machine",
+    "PfnSet",
+    "Scenario",
+    "Struct",
+    "compare",
+    "designs",
+    "evaluate",
+    "figures",
+    "load_capture",
+    "pfnmaps",
+    "widgets",
+]
 
 if TYPE_CHECKING:
     from workbench.errors import InputError

@@ -52,6 +52,8 @@ class KernelConfig:
     sizeof_xa_node: int = 576  # include/linux/xarray.h, v7.3
     xa_chunk_shift: int = 6  # XA_CHUNK_SHIFT, include/linux/xarray.h, v7.3
     xa_node_has_ctor: bool = True  # radix_tree_node_cachep, lib/radix-tree.c, v7.3
+    pgtable_levels: int = 4  # CONFIG_PGTABLE_LEVELS
+    vmemmap_leaf: str = "pmd"  # what maps vmemmap: "pmd" or "pte"; vmemmap_populate(), arch/*/mm, v6.12
     max_page_order: int = 10  # MAX_PAGE_ORDER, include/linux/mmzone.h, v7.3
     max_folio_order: int = 22  # MAX_FOLIO_ORDER, include/linux/mm.h, v7.3
     nodes_shift: int = 6  # CONFIG_NODES_SHIFT, defconfig
@@ -66,13 +68,18 @@ class KernelConfig:
     options: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
-        for name, low, high in (("page_shift", 10, 24), ("section_size_bits", 20, 40),
-                                ("xa_chunk_shift", 1, 8), ("sizeof_page", 1, 4096)):
+        for name, low, high in (
+            ("page_shift", 10, 24),
+            ("section_size_bits", 20, 40),
+            ("xa_chunk_shift", 1, 8),
+            ("sizeof_page", 1, 4096),
+        ):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"KernelConfig.{name} is {getattr(self, name)}; it must be {low}..{high}")
         if self.section_size_bits < self.page_shift:
-            raise InputError(f"a section of 2^{self.section_size_bits} bytes is smaller than a page of "
-                             f"2^{self.page_shift}")
+            raise InputError(
+                f"a section of 2^{self.section_size_bits} bytes is smaller than a page of 2^{self.page_shift}"
+            )
 
     @property
     def page_size(self) -> int:
@@ -132,6 +139,21 @@ class KernelConfig:
         return self.sizeof_mem_section_usage + 8 * words
 
     @property
+    def table_bytes(self) -> int:
+        """One page table: 2048 entries on s390, 512 on ppc64 radix with any page size, else a page.
+
+        arch/s390/include/asm/pgtable.h, arch/powerpc/include/asm/book3s/64/radix-{4k,64k}.h, v6.12.
+        """
+        return {"s390x": 16384, "ppc64le": 4096}.get(self.arch, self.page_size)
+
+    @property
+    def vmemmap_table_spans(self) -> tuple[int, ...]:
+        """log2 of the bytes that one page table maps, for each level below the top that maps vmemmap."""
+        bits = self.table_bytes.bit_length() - 4  # 8-byte entries
+        spans = [self.pud_shift + bits * level for level in range(self.pgtable_levels - 2)]
+        return tuple(spans if self.vmemmap_leaf == "pmd" else [self.pmd_shift, *spans])
+
+    @property
     def xa_node_object_bytes(self) -> int:
         """What SLUB stores per xa_node: with a constructor the free pointer lies outside."""
         return self.sizeof_xa_node + (FREE_POINTER_BYTES if self.xa_node_has_ctor else 0)
@@ -187,10 +209,16 @@ class KernelConfig:
 
 #: uname -m, and the names that distributions use for the same, to the arch of the presets below.
 ARCH_FAMILY = {
-    "x86_64": "x86_64", "amd64": "x86_64",
-    "aarch64": "aarch64", "arm64": "aarch64",
-    "ppc64le": "ppc64le", "ppc64el": "ppc64le", "powerpc64le": "ppc64le", "ppc64": "ppc64le",
-    "s390x": "s390x", "riscv64": "riscv64",
+    "x86_64": "x86_64",
+    "amd64": "x86_64",
+    "aarch64": "aarch64",
+    "arm64": "aarch64",
+    "ppc64le": "ppc64le",
+    "ppc64el": "ppc64le",
+    "powerpc64le": "ppc64le",
+    "ppc64": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
 }
 
 
@@ -210,30 +238,105 @@ def kernel_version(release: str | None) -> tuple[int, int]:
 # mm/Kconfig, v7.3, as collected in the table "Constants per architecture" (data/README.md).
 _X86 = KernelConfig()
 _ARM = replace(
-    _X86, name="arm64-4k", arch="aarch64", max_physmem_bits=48, nodes_shift=4, nr_page_flags=24,
-    vmemmap_start=0xFFFFFDFFC0000000, hugetlb_vmemmap=False, dax_vmemmap=False, layouts="arm64_6.1.176-1",
+    _X86,
+    name="arm64-4k",
+    arch="aarch64",
+    max_physmem_bits=48,
+    nodes_shift=4,
+    nr_page_flags=24,
+    vmemmap_start=0xFFFFFDFFC0000000,
+    hugetlb_vmemmap=False,
+    dax_vmemmap=False,
+    layouts="arm64_6.1.176-1",
 )
 _PPC = replace(
-    _X86, name="ppc64-64k", arch="ppc64le", page_shift=16, section_size_bits=24, max_physmem_bits=51,
-    pageblock_order=5, max_page_order=8, max_folio_order=18, nodes_shift=8, nr_page_flags=21,
-    vmemmap_start=0xC00C000000000000, hugetlb_vmemmap=False, layouts="ppc64el_6.1.176-1",
+    _X86,
+    name="ppc64-64k",
+    arch="ppc64le",
+    page_shift=16,
+    section_size_bits=24,
+    max_physmem_bits=51,
+    pageblock_order=5,
+    max_page_order=8,
+    max_folio_order=18,
+    nodes_shift=8,
+    nr_page_flags=21,
+    vmemmap_start=0xC00C000000000000,
+    hugetlb_vmemmap=False,
+    layouts="ppc64el_6.1.176-1",
 )
 _ARCHITECTURES = (
     replace(_X86, layouts="amd64_6.12.117-1"),
-    replace(_X86, name="x86-64-5level", max_physmem_bits=52, vmemmap_start=0xFFD4000000000000,
-            layouts="amd64_6.12.117-1"),
+    replace(
+        _X86,
+        name="x86-64-5level",
+        max_physmem_bits=52,
+        pgtable_levels=5,
+        vmemmap_start=0xFFD4000000000000,
+        layouts="amd64_6.12.117-1",
+    ),
     _ARM,
-    replace(_ARM, name="arm64-16k", page_shift=14, pmd_shift=25, pud_shift=36, pageblock_order=11,
-            max_page_order=11, max_folio_order=20, vmemmap_start=None),
-    replace(_ARM, name="arm64-64k", page_shift=16, pmd_shift=29, pud_shift=42, section_size_bits=29,
-            max_physmem_bits=52, pageblock_order=13, max_page_order=13, max_folio_order=18,
-            vmemmap_start=0xFFFFFC1FC0000000),
-    replace(_PPC, name="ppc64-4k", page_shift=12, pageblock_order=9, max_page_order=12, max_folio_order=22,
-            layouts=None),
+    replace(
+        _ARM,
+        name="arm64-16k",
+        page_shift=14,
+        pmd_shift=25,
+        pud_shift=36,
+        pgtable_levels=3,
+        vmemmap_leaf="pte",
+        pageblock_order=11,
+        max_page_order=11,
+        max_folio_order=20,
+        vmemmap_start=None,
+    ),
+    replace(
+        _ARM,
+        name="arm64-64k",
+        page_shift=16,
+        pmd_shift=29,
+        pud_shift=42,
+        section_size_bits=29,
+        pgtable_levels=3,
+        vmemmap_leaf="pte",
+        max_physmem_bits=52,
+        pageblock_order=13,
+        max_page_order=13,
+        max_folio_order=18,
+        vmemmap_start=0xFFFFFC1FC0000000,
+    ),
+    replace(
+        _PPC,
+        name="ppc64-4k",
+        page_shift=12,
+        pageblock_order=9,
+        max_page_order=12,
+        max_folio_order=22,
+        layouts=None,
+    ),
     _PPC,
-    replace(_X86, name="s390", arch="s390x", pmd_shift=20, pud_shift=31, pageblock_order=8, nodes_shift=1,
-            nr_page_flags=23, vmemmap_start=None, hugetlb_vmemmap=False, dax_vmemmap=False),
-    replace(_X86, name="riscv64", arch="riscv64", max_physmem_bits=56, nodes_shift=2, vmemmap_start=None),
+    replace(
+        _X86,
+        name="s390",
+        arch="s390x",
+        pmd_shift=20,
+        pud_shift=31,
+        pgtable_levels=3,
+        pageblock_order=8,
+        nodes_shift=1,
+        nr_page_flags=23,
+        vmemmap_start=None,
+        hugetlb_vmemmap=False,
+        dax_vmemmap=False,
+    ),
+    replace(
+        _X86,
+        name="riscv64",
+        arch="riscv64",
+        max_physmem_bits=56,
+        pgtable_levels=5,
+        nodes_shift=2,
+        vmemmap_start=None,
+    ),
 )
 
 
@@ -274,6 +377,7 @@ def _from_layouts(path: Path) -> KernelConfig:
     version = kernel_version(known["kernel"])
     over: dict[str, Any] = {
         "max_physmem_bits": 52 if arch == "x86_64" and levels == 5 else base.max_physmem_bits,
+        "pgtable_levels": levels,
         "section_size_bits": 28 if arch == "s390x" and version < (7, 0) else base.section_size_bits,
         "hugetlb_vmemmap": "HUGETLB_PAGE_OPTIMIZE_VMEMMAP" in options,
         "ms_extensions": version >= (7, 0),
@@ -284,8 +388,15 @@ def _from_layouts(path: Path) -> KernelConfig:
         over["max_page_order"] = int(options["ARCH_FORCE_MAX_ORDER"]) - (version < (6, 4))
     for name in ("page", "mem_section", "xa_node"):
         over[f"sizeof_{name}"] = sizes[name]["size"]
-    return replace(base, name=stem, release=known["kernel"], layouts=stem, options=options,
-                   source=known["source"], **over)
+    return replace(
+        base,
+        name=stem,
+        release=known["kernel"],
+        layouts=stem,
+        options=options,
+        source=known["source"],
+        **over,
+    )
 
 
 def field_names() -> tuple[str, ...]:
