@@ -112,7 +112,8 @@ class Machine:
 
         ``ram=SIZE`` (the bytes of RAM, laid around the holes from address 0, or from ``base=ADDRESS``),
         ``nodes=N`` (RAM split evenly), ``hole=FROM-TO`` (may repeat), ``pmem=SIZE@ADDRESS`` and
-        ``device=SIZE@ADDRESS`` (may repeat), ``kernel=PRESET``. Sizes take KiB, MiB, GiB, TiB or PiB.
+        ``device=SIZE@ADDRESS`` (may repeat; neither has a memmap), ``kernel=PRESET``. Sizes take KiB, MiB,
+        GiB, TiB or PiB.
         """
         from workbench.memory.spec import machine_from_spec
 

@@ -91,16 +91,7 @@ def machine_from_spec(spec: str, kernel: KernelConfig | None) -> Machine:
             start = parse_size(where, f"machine spec: {kind} address")
             if size % page or start % page or not size:
                 raise InputError(f"machine spec: {kind}={text} is not a whole number of {page}-byte pages")
-            regions.append(
-                Region(
-                    start // page,
-                    (start + size) // page,
-                    kind,
-                    None,
-                    f"{kind}{number}",
-                    "ram" if kind == "pmem" else None,
-                )
-            )
+            regions.append(Region(start // page, (start + size) // page, kind, None, f"{kind}{number}"))
     regions.sort(key=lambda r: r.first_pfn)
     for left, right in itertools.pairwise(regions):
         if right.first_pfn < left.end_pfn:

@@ -1,0 +1,410 @@
+"""The ``workbench`` command. Thin: parses, calls, prints.
+
+Exit status: 0 done; 1 understood, but a check failed; 2 the input cannot be used (one line on stderr).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from workbench import __version__
+from workbench.errors import InputError, printable
+
+Answer = tuple[dict[str, Any], Callable[[], str], int]
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, as all the others are."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {printable(message)} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Aligned text: numbers to the right with thousands, words to the left."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    rows = list(rows) if not isinstance(rows, list) else rows
+    numeric = [
+        all(isinstance(row[i], int | float) or row[i] is None for row in rows) and bool(rows)
+        for i in range(len(header))
+    ]
+    width = [max(len(header[i]), *(len(row[i]) for row in cells), 0) for i in range(len(header))]
+    lines = []
+    for row in [list(header), *cells]:
+        lines.append(
+            "  ".join(
+                text.rjust(w) if right else text.ljust(w)
+                for text, w, right in zip(row, width, numeric, strict=True)
+            ).rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4f}" if isinstance(value, float) else printable(str(value), 200)
+
+
+# -- the commands ------------------------------------------------------------------------------------------
+
+
+def _struct(args: argparse.Namespace) -> Answer:
+    from workbench.kernel.config import KernelConfig
+    from workbench.kernel.structs import Struct
+
+    kernel = KernelConfig.preset(args.kernel or "x86-64")
+    if args.c is not None:
+        if args.btf:
+            raise InputError("--c and --btf: give one source of layouts")
+        text = sys.stdin.read() if args.c == "-" else _read_text(args.c)
+        try:
+            found = Struct.from_c(
+                text, name=args.name or args.struct, kernel=kernel, ms_extensions=args.ms_extensions
+            )
+        except InputError as error:
+            raise InputError(str(error), file=None if args.c == "-" else args.c) from None
+    elif not args.struct:
+        raise InputError("name a struct, or give C source with --c FILE")
+    elif args.btf:
+        found = Struct.from_btf(args.struct, args.btf)
+    else:
+        found = Struct.from_kernel(args.struct, kernel)
+    for warning in found.warnings:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
+    return found.to_dict(), found.pahole, 0
+
+
+def _read_text(path: str) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123
+        data = file.read((1 << 24) + 1)
+    if len(data) > 1 << 24:
+        raise InputError("more than 16 MiB of C source", file=path)
+    return data.decode("utf-8", errors="replace")
+
+
+def _machine(args: argparse.Namespace) -> Answer:
+    from workbench.kernel.config import KernelConfig
+    from workbench.memory.machine import Machine
+
+    machine = Machine.load(args.machine, KernelConfig.preset(args.kernel) if args.kernel else None)
+    found = machine.to_dict()
+    _say(machine.notes)
+
+    def text() -> str:
+        counter = found["kernel_counter"]
+        facts = [
+            ("pages of RAM", found["nr_pages_ram"]),
+            ("page size, bytes", found["page_size"]),
+            ("sections", found["nr_sections"]),
+            ("section size, bytes", found["section_size"]),
+            ("memmap, pages", found["memmap_pages"]),
+            ("  the kernel's own count", counter["sum"] if counter else None),
+            ("memmap, bytes counted", found["memmap_bytes"]),
+            ("memmap, bytes backed", found["memmap_backed_bytes"]),
+            ("max_pfn", found["max_pfn"]),
+            *((f"{name}, bytes", value) for name, value in found["beside_memmap_bytes"].items()),
+        ]
+        ranges = [
+            (f"{r.first_pfn:#x}", f"{r.end_pfn:#x}", r.nr_pages, r.kind, str(r.node), r.name)
+            for r in machine.regions
+        ]
+        nodes = [
+            (n["node"], n["nr_pages"], f"{n['first_pfn']:#x}", f"{n['end_pfn']:#x}") for n in found["nodes"]
+        ]
+        return "\n\n".join(
+            [
+                f"{found['name']}: {found['arch']}, Linux {found['release']} (constants: {found['kernel']})\n"
+                f"from {found['source']}",
+                table(("", "value"), facts),
+                table(("first pfn", "end pfn", "pages", "kind", "node", "name"), ranges),
+                *([table(("node", "pages of RAM", "first pfn", "end pfn"), nodes)] if nodes else []),
+            ]
+        )
+
+    return found, text, 0
+
+
+def _pages(args: argparse.Namespace) -> Answer:
+    from workbench.memory.pageflags import PageFlags
+
+    flags = PageFlags.of(args.capture, args.label)
+    rows = flags.flag_rows(raw=args.raw)
+    types, orders = flags.types(), flags.folio_orders()
+    found = {
+        "nr_pages": flags.nr_pages,
+        "types": types,
+        "folio_orders": {
+            kind: {str(order): nr for order, nr in sorted(by.items())} for kind, by in orders.items()
+        },
+        "flag_rows": rows,
+        "raw": args.raw,
+        "source": flags.source,
+    }
+
+    def text() -> str:
+        folios = [
+            (kind, order, nr, nr << order) for kind, by in orders.items() for order, nr in sorted(by.items())
+        ]
+        return "\n\n".join(
+            [
+                f"{flags.nr_pages:,} pages ({printable(flags.source)})",
+                table(("type", "pages"), sorted(types.items(), key=lambda item: -item[1])),
+                table(("type", "order", "folios", "pages"), folios),
+                table(("flags", "pages", "symbols"), [(r["flags"], r["pages"], r["symbols"]) for r in rows]),
+            ]
+        )
+
+    return found, text, 0
+
+
+def _pfnmap(args: argparse.Namespace) -> Answer:
+    from dataclasses import replace
+
+    from workbench import pfnmaps
+    from workbench.kernel.config import KernelConfig
+    from workbench.pfnmaps import ops
+
+    kernel = replace(KernelConfig.preset(args.kernel or "x86-64"), nr_cpus=args.nr_cpus)
+    pfn_map = pfnmaps.get(args.map)
+    found = ops.count(pfn_map, args.ops, kernel).to_dict()
+
+    def text() -> str:
+        levels = [(f"nodes at shift {shift}", nr) for shift, nr in found["nodes_per_shift"].items()]
+        facts = [
+            (key.replace("_", " "), found[key])
+            for key in (
+                "nr_entries",
+                "nr_nodes",
+                "height",
+                "node_bytes",
+                "slab_bytes",
+                "bytes",
+                "dependent_loads",
+            )
+        ]
+        exact = "exact" if found["exact"] else f"not exact: {found['note']}"
+        return f"{args.map}, {exact}\n\n" + table(("", "value"), [*facts, *levels])
+
+    return found, text, 0
+
+
+def _verify(args: argparse.Namespace) -> Answer:
+    from workbench.pfnmaps import ops
+
+    found = ops.verify(args.cases)
+
+    def text() -> str:
+        lines = [f"{found['passed']} of {found['cases']} cases agree with the kernel's own answers"]
+        return "\n".join([*lines, *(f"  differs: {printable(name)}" for name in found["failed"])])
+
+    return found, text, 1 if found["failed"] else 0
+
+
+def _overhead(args: argparse.Namespace) -> Answer:
+    from workbench import designs
+    from workbench.scenario import Scenario, evaluate, machine_of, pinned_from_capture
+
+    base = Scenario(
+        machine=args.machine,
+        kernel=args.kernel,
+        pfn_map=args.map,
+        nr_pinned=args.pinned,
+        run_pages=args.run_pages,
+        folio_order=args.folio_order,
+        describe_device=args.describe_device,
+        nr_device_used=args.device_used,
+        proxy_bytes=args.proxy_bytes,
+    )
+    base = base.with_(machine=machine_of(base))
+    if args.population:
+        base = base.with_(pinned=pinned_from_capture(base, args.population, args.seed))
+    wanted = [name for group in args.design or [] for name in group.split(",")] or designs.names()
+    rows = [evaluate(base.with_(design=name)) for name in wanted]
+    _say(dict.fromkeys(f"{row.design}: {note}" for row in rows for note in row.notes))
+
+    def text() -> str:
+        lines = []
+        for row in rows:
+            lines.append((row.design, row.total_bytes, row.bytes_per_page, row.percent_of_ram, row.exact))
+        parts = [(row.design, name, value) for row in rows for name, value in row.parts.items()]
+        return "\n\n".join(
+            [
+                f"{printable(rows[0].machine.name)}: {rows[0].machine.nr_pages_ram:,} pages of RAM, "
+                f"{rows[0].nr_pinned:,} pinned",
+                table(("design", "bytes", "bytes per page", "% of RAM", "exact"), lines),
+                table(("design", "part", "bytes"), parts),
+            ]
+        )
+
+    return {"rows": [row.to_dict() for row in rows]}, text, 0
+
+
+def _say(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+
+
+# -- the parser ---------------------------------------------------------------------------------------------
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="workbench",
+        description="How should the kernel describe pages? Exact counts on real machines.",
+    )
+    parser.add_argument("--version", action="version", version=f"workbench {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, run: Callable[[argparse.Namespace], Answer], about: str, example: str) -> _Parser:
+        sub = commands.add_parser(
+            name,
+            help=about,
+            description=about,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        sub.add_argument("--json", action="store_true", help="print one JSON document")
+        return sub
+
+    sub = command(
+        "struct",
+        _struct,
+        "the layout of a C struct, from a kernel's BTF or from C source",
+        "workbench struct page --kernel amd64_6.12",
+    )
+    sub.add_argument("struct", nargs="?", metavar="NAME", help="the struct's name")
+    sub.add_argument("--kernel", metavar="PRESET", help="a shipped kernel (default: x86-64)")
+    sub.add_argument("--btf", metavar="FILE", help="BTF: a raw blob, an ELF vmlinux, or a vmlinuz")
+    sub.add_argument("--c", metavar="FILE", help="C source; - reads standard input")
+    sub.add_argument("--name", metavar="NAME", help="which struct of the C source (default: the last)")
+    sub.add_argument(
+        "--ms-extensions",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="compile as with -fms-extensions (default: as the kernel preset does)",
+    )
+
+    sub = command(
+        "machine",
+        _machine,
+        "a machine's RAM, sections and memmap",
+        "workbench machine data/captures/h100-128g-6.18",
+    )
+    sub.add_argument(
+        "machine",
+        metavar="CAPTURE_OR_SPEC",
+        help="a capture, 'live', or a spec such as ram=1TiB,nodes=2,hole=3GiB-4GiB",
+    )
+    sub.add_argument("--kernel", metavar="PRESET", help="use this kernel's constants")
+
+    sub = command(
+        "pages",
+        _pages,
+        "what the pages of a capture are: types, folio orders, flags",
+        "workbench pages data/captures/microvm-24g-6.18",
+    )
+    sub.add_argument("capture", metavar="CAPTURE")
+    sub.add_argument("--label", help="which kpageflags of the capture, such as 'pinned' or 'before'")
+    sub.add_argument("--raw", action="store_true", help="flag rows as page-types -r prints them")
+
+    sub = command(
+        "pfnmap",
+        _pfnmap,
+        "nodes and bytes of a pfn map after some stores and erases",
+        "workbench pfnmap xarray --ops pfns.npy",
+    )
+    sub.add_argument("map", metavar="MAP", help="a pfn map, such as xarray")
+    sub.add_argument("--ops", metavar="FILE", required=True, help="a JSON list of ops, or a .npy of pfns")
+    sub.add_argument("--kernel", metavar="PRESET", help="a shipped kernel (default: x86-64)")
+    sub.add_argument("--nr-cpus", metavar="N", type=_positive, default=2, help="CPUs, for SLUB's slab order")
+
+    sub = command(
+        "verify",
+        _verify,
+        "compare the XArray model with the kernel's own answers",
+        "workbench verify xarray data/golden/xarray_cases.json",
+    )
+    sub.add_argument("what", choices=["xarray"])
+    sub.add_argument("cases", metavar="CASES.json")
+
+    sub = command(
+        "overhead",
+        _overhead,
+        "bytes of each design on a machine, part by part",
+        "workbench overhead ram=1TiB --design static dynamic_page --pinned 0.1%%",
+    )
+    sub.add_argument("machine", metavar="MACHINE", help="a capture, 'live', or a spec")
+    sub.add_argument("--design", nargs="+", action="extend", metavar="NAME", help="default: all of them")
+    sub.add_argument("--pinned", default="0", metavar="N|PCT", help="pinned pages, or a share such as 0.1%%")
+    sub.add_argument(
+        "--population",
+        metavar="CAPTURE",
+        help="draw the pinned folios from this capture's own, with their orders and places",
+    )
+    sub.add_argument("--seed", type=int, default=1, help="of that draw")
+    sub.add_argument("--map", default="xarray", metavar="MAP", help="the pfn map (default: xarray)")
+    sub.add_argument(
+        "--run-pages",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="pinned pages come in aligned runs of N (default: 1, scattered)",
+    )
+    sub.add_argument("--folio-order", type=int, default=0, metavar="N", help="order of the pinned folios")
+    sub.add_argument(
+        "--describe-device", action="store_true", help="pmem and device memory need descriptors too"
+    )
+    sub.add_argument("--device-used", default="0", metavar="N|PCT", help="how much of that is in use")
+    sub.add_argument(
+        "--proxy-bytes", type=_positive, default=64, metavar="N", help="size of a proxy object (assumed: 64)"
+    )
+    sub.add_argument("--kernel", metavar="PRESET", help="use this kernel's constants")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        found, text, status = args.run(args)
+        print(json.dumps(found) if args.json else text())
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        message = str(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except KeyboardInterrupt:
+        print("workbench: interrupted", file=sys.stderr)
+        return 130
+    print(f"workbench {args.command}: {printable(message)}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
