@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import webbrowser
 
 
@@ -22,17 +21,36 @@ def has_browser() -> bool:
     return True
 
 
-def flags() -> list[str]:
-    """JupyterLab's command line."""
-    found = ["--ServerApp.ip=127.0.0.1", "--ServerApp.root_dir=.", "--log-level=WARN",
-             "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
+def flags(given: list[str]) -> list[str]:
+    """JupyterLab's command line: the defaults, but for options that are given, and what is given.
+
+    JupyterLab takes an option once only; ``--ip`` and ``--ServerApp.ip`` are the same one.
+    """
+    defaults = ["--ServerApp.ip=127.0.0.1", "--ServerApp.root_dir=.", "--Application.log_level=WARN",
+                "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
     if not has_browser():
-        found.append("--no-browser")
+        defaults.append("--no-browser")
     if os.geteuid() == 0:
-        found.append("--allow-root")  # Jupyter refuses root without it
-    return found + shlex.split(os.environ.get("LAB_FLAGS", ""))
+        defaults.append("--allow-root")  # Jupyter refuses root without it
+    taken = {_option(flag) for flag in given}
+    return [flag for flag in defaults if _option(flag) not in taken] + given
+
+
+def _option(flag: str) -> str:
+    name = flag.split("=")[0].lstrip("-").split(".")[-1].replace("-", "_")
+    return {"notebook_dir": "root_dir", "debug": "log_level"}.get(name, name)
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    from jupyterlab.labapp import LabApp
+
+    server = LabApp.initialize_server(flags(shlex.split(os.environ.get("LAB_FLAGS", ""))))
+    print("JupyterLab is served from this terminal; Ctrl-C twice stops it.", flush=True)
+    if not server.identity_provider.token_generated:  # else start() prints the address with its token
+        print(f"Open {server.local_url}", flush=True)
+    server.start()
 
 
 if __name__ == "__main__":
-    print("JupyterLab starts; its address, token included, follows. Ctrl-C twice stops it.", flush=True)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *flags()])
+    main()

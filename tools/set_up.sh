@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 venv=.venv/bin/python
 stamp=.venv/set-up-stamp
-export UV_PYTHON_DOWNLOADS=never PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0 UV_PYTHON_DOWNLOADS=never
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-1}"  # as git and curl do; old name last
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV || true
 
 state() { pwd; cat requirements.lock pyproject.toml tools/set_up.sh | cksum; }
@@ -16,7 +17,8 @@ fail() { echo "set-up: $*" >&2; exit 1; }
 # The lock's own lines for uv ("only") or all the others ("without"), hashes included.
 lock() { awk -v want="$1" '/^[^ #]/ { is = /^uv==/ ? "only" : "without" } is == want' requirements.lock; }
 
-if ! "$venv" -c '' 2>/dev/null; then
+moved() { [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" != "$(pwd)" ]; }  # its scripts hold the old path
+if moved || ! "$venv" -c '' 2>/dev/null; then
     command -v "$python" >/dev/null || fail "$python not found; install Python 3.11 or newer, or name it: make PYTHON=..."
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
@@ -24,32 +26,36 @@ if ! "$venv" -c '' 2>/dev/null; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python has no ensurepip; install it (Debian, Ubuntu: apt install python$version-venv) and try again"
     echo "set-up: making .venv with Python $version (once; about a minute)"
-    "$python" -m venv --clear .venv
+    "$python" -m venv --clear .venv || fail "$python -m venv failed"
 fi
 rm -f "$stamp"
 
-uv=
-if command -v uv >/dev/null 2>&1; then
+install_with_uv() {
     uv=uv
-else
-    wanted=$(mktemp)
-    trap 'rm -f "$wanted"' EXIT
-    lock only >"$wanted"
-    if "$venv" -m pip install --quiet --require-hashes -r "$wanted"; then uv=.venv/bin/uv; fi
-fi
-
-echo "set-up: installing what requirements.lock names"
-if [ -n "$uv" ]; then
+    if ! command -v uv >/dev/null 2>&1; then
+        lock only >"$some"
+        "$venv" -m pip install --quiet --require-hashes -r "$some" || return 1
+        uv=.venv/bin/uv
+    fi
     quiet=--quiet
     if [ -t 2 ]; then quiet=; fi
-    "$uv" pip sync $quiet --python "$venv" --require-hashes requirements.lock
-    "$uv" pip install --quiet --python "$venv" --no-deps --no-build-isolation -e .
-else
-    echo "set-up: uv cannot be installed here; pip does the same, more slowly" >&2
-    lock without >"$wanted"
-    "$venv" -m pip install --quiet --require-hashes -r "$wanted"
+    "$uv" pip sync $quiet --python "$venv" --require-hashes requirements.lock &&
+        "$uv" pip install --quiet --python "$venv" --no-deps --no-build-isolation -e .
+}
+
+install_with_pip() {
+    lock without >"$some"
+    "$venv" -m pip install --quiet --require-hashes -r "$some"
     "$venv" -m pip install --quiet --no-deps --no-build-isolation -e .
-fi
+}
+
+echo "set-up: installing what requirements.lock names"
+some=$(mktemp)
+trap 'rm -f "$some"' EXIT
+install_with_uv || {
+    echo "set-up: uv does not work here; pip does the same, more slowly" >&2
+    install_with_pip
+}
 
 # JupyterLab would ask the network for news on every first start.
 settings=.venv/share/jupyter/lab/settings

@@ -1,0 +1,167 @@
+"""The speed goals, measured on this machine: minimum and median of several passes.
+
+    python tools/bench.py            # all of them
+    python tools/bench.py xarray     # those with "xarray" in their name
+
+A goal concerns the minimum: other work on the machine only ever adds time. What cannot be measured here says
+why. Left out: a redraw in JupyterLab (a browser test times it) and the first set-up (``time make setup`` in a
+fresh clone).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import functools
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is timed. ``prepare`` runs before each pass, untimed, and returns the timed call.
+
+    A call that returns a float has timed itself, in seconds.
+    """
+
+    what: str
+    goal_s: float | None
+    prepare: Callable[[], Callable[[], object]]
+    passes: int = 5
+
+    def measure(self) -> list[float]:
+        """Seconds of each pass."""
+        found = []
+        for _ in range(self.passes):
+            call = self.prepare()
+            start = time.perf_counter()
+            own = call()
+            elapsed = time.perf_counter() - start
+            found.append(own if isinstance(own, float) else elapsed)
+        return found
+
+
+def benches() -> Iterator[Bench]:
+    """Every line of the table."""
+    yield Bench("start of the Python interpreter, to compare with", None,
+                lambda: functools.partial(python, "pass"))
+    yield Bench("import workbench, interpreter start included", 0.3,
+                lambda: functools.partial(python, "import workbench"))
+    yield Bench("XArray count of 10,000,000 random pfns", 1.0, xarray_count, passes=3)
+    from workbench import designs
+
+    for design in designs.names(variants=True):
+        for tib, extents, goal in ((64, 10_000, 0.020), (64, 100, None), (1, 10_000, None)):
+            yield Bench(f"footprint of {design}: {tib} TiB, {extents:,} extents", goal,
+                        functools.partial(footprint, design, tib, extents))
+    yield Bench("decode kpageflags of h100-128g-6.18 (33.8 million pfns)", 0.5, kpageflags, passes=3)
+    yield Bench(f"struct page from {LIVE_BTF}, reader started cold", 0.150, struct_page)
+
+
+def python(code: str) -> None:
+    """Run a fresh interpreter."""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def xarray_count() -> Callable[[], object]:
+    """Pfns of 64 TiB, drawn with repetition; sorting them is part of the work."""
+    from workbench import KernelConfig, PfnSet, pfnmaps
+
+    pfns = np.random.default_rng(1).integers(0, 1 << 34, 10_000_000, dtype=np.uint64)
+    kernel = KernelConfig()
+    counted = pfnmaps.get("xarray")
+    return lambda: counted.counts(PfnSet.from_pfns(pfns), kernel)
+
+
+@functools.cache
+def spec(tib: int, extents: int) -> str:
+    """That much RAM in so many pieces, a hole of 128 MiB after each."""
+    mib = tib << 20
+    step = -(-mib // extents // 128) * 128
+    holes = (f"hole={i * (step + 128) + step}MiB-{(i + 1) * (step + 128)}MiB" for i in range(extents - 1))
+    return ",".join([f"ram={tib}TiB", "kernel=x86-64-5level", *holes])
+
+
+def footprint(design: str, tib: int, extents: int) -> Callable[[], object]:
+    """1 % of a new machine pinned, page by page at random, so that nothing is cached."""
+    from workbench import Machine, Scenario, evaluate
+
+    scenario = Scenario(machine=Machine.from_spec(spec(tib, extents)), design=design, nr_pinned="1%")
+    return lambda: evaluate(scenario)
+
+
+def kpageflags() -> Callable[[], object]:
+    """From the file to page types and folio orders."""
+    from workbench.memory.pageflags import PageFlags
+
+    def decode() -> None:
+        flags = PageFlags.load("h100-128g-6.18", "pinned")
+        flags.types()
+        flags.folio_orders()
+    return decode
+
+
+def struct_page() -> Callable[[], float]:
+    """In a new process each time; its imports are not counted."""
+    code = ("import time; from workbench.kernel import btf; from workbench.kernel.structs import Struct; "
+            f"start = time.perf_counter(); Struct.from_btf('page', '{LIVE_BTF}'); "
+            "print(time.perf_counter() - start)")
+
+    def child() -> float:
+        command = [sys.executable, "-c", code]
+        return float(subprocess.run(command, check=True, cwd=ROOT, capture_output=True).stdout)
+    if not LIVE_BTF.exists():
+        raise FileNotFoundError(f"no {LIVE_BTF} on this kernel")
+    return child
+
+
+def cpu_model() -> str:
+    """As /proc/cpuinfo names it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "cpu\t")):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def ms(seconds: float) -> str:
+    """Milliseconds for a table."""
+    return f"{1000 * seconds:,.1f}"
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", default="", help="only lines whose name holds this")
+    wanted = parser.parse_args().name
+    print(f"{datetime.date.today()}, {cpu_model()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, "
+          f"Linux {platform.release()}, Python {platform.python_version()}, numpy {np.__version__}\n")
+    print(f"{'':66} {'min ms':>9} {'median ms':>10} {'goal ms':>8}")
+    for bench in benches():
+        if wanted not in bench.what:
+            continue
+        goal = "-" if bench.goal_s is None else ms(bench.goal_s)
+        try:
+            times = bench.measure()
+        except Exception as error:
+            print(f"{bench.what:66} {'':9} {'':10} {goal:>8}  not measured: {error}")
+            continue
+        verdict = "" if bench.goal_s is None else "met" if min(times) <= bench.goal_s else "MISSED"
+        middle = statistics.median(times)
+        print(f"{bench.what:66} {ms(min(times)):>9} {ms(middle):>10} {goal:>8}  {verdict}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
