@@ -9,6 +9,7 @@ what is stored under a pfn; a set knows only which entries exist.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -111,10 +112,10 @@ class PfnSet:
             raise InputError(f"pfn {bad:#x} is not a multiple of 2^{order}, the size of its entry")
         if (pfn[1:] < pfn[:-1]).any():
             pfn = np.sort(pfn)
-        step = pfn[1:] - pfn[:-1]
-        starts = np.concatenate(([0], np.flatnonzero(step > size) + 1))
-        ends = np.concatenate((starts[1:] - 1, [pfn.size - 1]))
-        return cls(pfn[starts], pfn[ends] + (size - _ONE), np.full(starts.size, order, np.uint8))
+        starts = np.ones(pfn.size + 1, np.bool_)
+        np.greater(pfn[1:] - pfn[:-1], size, out=starts[1:-1])
+        first = pfn[starts[:-1]]
+        return cls(first, pfn[starts[1:]] + (size - _ONE), np.full(first.size, order, np.uint8))
 
     @classmethod
     def from_extents(cls, first: ArrayLike, last: ArrayLike, order: ArrayLike = 0) -> PfnSet:
@@ -240,6 +241,18 @@ class PfnSet:
         ndarray of bool, shape (n,)
         """
         return self._order_at(as_pfns(pfns)) >= 0
+
+    def nr_pages_from(self, pfn: int) -> int:
+        """Pfns in the set that are not below ``pfn``.
+
+        Examples
+        --------
+        >>> PfnSet.from_ranges([(0, 10), (20, 30)]).nr_pages_from(5)
+        15
+        """
+        at = np.searchsorted(self.last, np.uint64(pfn))
+        first, last = np.maximum(self.first[at:], np.uint64(pfn)), self.last[at:]
+        return int((last - first).sum(dtype=np.uint64)) + last.size
 
     def to_pfns(self, limit: int = 1 << 24) -> U64:
         """Every pfn, expanded: time and memory go by pages; more than ``limit`` of them is an InputError.
@@ -461,6 +474,74 @@ class Scatter:
             cut = rng.integers(first.size)
             last[cut] = first[cut] + np.uint64(self.partial_pages - 1)
         return PfnSet._merged(first, last, np.full(first.size, self.order, np.uint8))
+
+    def expected_prefixes(self, shift: int) -> float:
+        """How many different ``pfn >> shift`` a placement has on average.
+
+        Exact up to rounding: a block of ``2**shift`` pages that has m of the M places stays empty with the
+        hypergeometric chance C(M-m, N) / C(M, N).
+
+        Examples
+        --------
+        >>> pair = Scatter(nr_pages=2, within=PfnSet.from_ranges([(0, 128)]))
+        >>> round(pair.expected_prefixes(6), 6) == round(1 + 64 / 127, 6)
+        True
+        """
+        if not self.nr_runs:
+            return 0.0
+        run_shift = self.run_pages.bit_length() - 1
+        if shift <= run_shift:
+            return float((self.nr_pages // self.run_pages << run_shift - shift)
+                         + -(-self.partial_pages >> shift))
+        nr_full, sizes = group_sizes(self.places, shift - run_shift)
+        m, nr = np.unique(np.append(sizes, _ONE << np.uint64(min(shift - run_shift, 63))), return_counts=True)
+        nr[-1] += nr_full - 1
+        return float(nr @ -np.expm1(self.log_chance_empty(m)))
+
+    def log_chance_empty(self, nr_places: ArrayLike) -> NDArray[np.float64]:
+        """log of the chance that none of the runs lies in given places, so many of all places."""
+        total = self.places.nr_pages
+        m = np.minimum(np.asarray(nr_places, dtype=np.float64), total)
+        few, many = np.minimum(m, self.nr_runs), np.maximum(m, self.nr_runs)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if total >= 1 << 17:
+                # log of prod (1 - many / (total - j)) for j < few, by the midpoint rule: where its error
+                # would matter, few > total / 50, the chance is below e^-50.
+                log_chance = few * np.log1p(-many / np.maximum(total - (few - 1) / 2, many))
+            else:
+                gone = total - few - many
+                terms = ((total - few, 1), (total - many, 1), (np.full_like(m, total), -1),
+                         (np.maximum(gone, 0), -1))
+                log_chance = sum(sign * _log_factorial(x) for x, sign in terms)
+        return np.where(few + many > total, -np.inf, np.where(few == 0, 0.0, log_chance))
+
+
+_log_factorial = np.vectorize(lambda x: math.lgamma(x + 1), otypes=[np.float64])
+
+
+def group_sizes(pfns: PfnSet, shift: int) -> tuple[int, U64]:
+    """How many pfns share each ``pfn >> shift``: the number of full groups, and the sizes of the others.
+
+    Examples
+    --------
+    >>> group_sizes(PfnSet.from_ranges([(0, 4), (6, 20), (22, 23)]), 3)
+    (1, array([6, 5], dtype=uint64))
+    """
+    if not pfns:
+        return 0, np.empty(0, np.uint64)
+    shift = min(shift, 63)
+    bits, mask = np.uint64(shift), np.uint64((1 << shift) - 1)
+    low, high = pfns.first >> bits, pfns.last >> bits
+    one = low == high
+    inside = int((high - low - _ONE)[~one].sum(dtype=np.uint64))
+    heads = np.where(one, pfns.last - pfns.first, mask - (pfns.first & mask)) + _ONE
+    tails = (pfns.last[~one] & mask) + _ONE
+    group = np.concatenate((low, high[~one]))
+    by_group = np.argsort(group, kind="stable")
+    group = group[by_group]
+    starts = np.concatenate(([0], np.flatnonzero(group[1:] != group[:-1]) + 1))
+    sizes = np.add.reduceat(np.concatenate((heads, tails))[by_group], starts)
+    return inside + int(np.count_nonzero(sizes > mask)), sizes[sizes <= mask]
 
 
 def _draw_distinct(rng: np.random.Generator, total: int, nr: int) -> U64:

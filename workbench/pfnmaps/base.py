@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig
 from workbench.memory.pfns import PfnSet, Scatter
 
@@ -41,6 +42,16 @@ class MapCounts:
             "bytes": self.bytes, "dependent_loads": self.dependent_loads, "note": self.note,
             "parts": dict(self.parts),
         }
+
+
+def span_over(pfns: PfnSet, span: int | None) -> int:
+    """The span of a table that can index these pfns: as given, or up to the highest of them."""
+    least = 0 if pfns.max_pfn is None else pfns.max_pfn + 1
+    if span is None:
+        return least
+    if span < least:
+        raise InputError(f"a table of {span} pfns does not reach pfn {pfns.max_pfn:#x}")
+    return span
 
 
 class PfnMap(ABC):

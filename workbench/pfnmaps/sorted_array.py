@@ -1,0 +1,45 @@
+"""Pairs of pfn and pointer in one array sorted by pfn, searched by halves.
+
+Exact. A folio is one pair whatever its order. Left out: the copying that an insertion costs, and
+the slack that an array keeps so as not to copy every time.
+"""
+
+from __future__ import annotations
+
+from workbench.kernel.config import KernelConfig
+from workbench.memory.pfns import PfnSet, Scatter
+from workbench.pfnmaps.base import MapCounts, PfnMap
+
+PAIR_BYTES = 16  # a pfn and a pointer
+
+
+class SortedArray(PfnMap):
+    """16 bytes per entry, ``ceil(log2 n)`` loads; a single entry takes one."""
+
+    name = "sorted_array"
+    title = "Sorted array"
+    summary = "One 16-byte pair per folio, found by binary search; an insertion moves half of it."
+    source = "not in the kernel; the smallest map there is"
+
+    def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """Exact.
+
+        Examples
+        --------
+        >>> counts = SortedArray().counts(PfnSet.from_pfns(range(0, 10000, 10)), KernelConfig())
+        >>> counts.bytes, counts.dependent_loads
+        (16000, 10)
+        """
+        return self._of(pfns.nr_entries, exact=True)
+
+    def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """The array does not depend on the placement."""
+        return self._of(scatter.nr_entries, exact=False)
+
+    def _of(self, nr: int, *, exact: bool) -> MapCounts:
+        loads = max(1, (nr - 1).bit_length()) if nr else 0
+        return MapCounts(
+            map=self.name, exact=exact, nr_entries=nr, nr_nodes=0, nodes_per_shift={}, height=loads,
+            node_bytes=0, slab_bytes=0, bytes=nr * PAIR_BYTES, dependent_loads=loads,
+            parts={"pairs": nr * PAIR_BYTES},
+        )

@@ -1,0 +1,56 @@
+"""A root array of pointers over leaf pages of one pointer per pfn, as the swap cache's tables are.
+
+Exact. A leaf is one page and exists iff one of its pfns does: 512 pfns with 4 KiB pages. The root covers the
+whole span. Each page has its own slot, so a folio of order o fills ``2**o`` slots, in several leaves where it
+is larger than one. Left out: freeing or sharing of empty parts of the root.
+"""
+
+from __future__ import annotations
+
+from workbench.kernel.config import KernelConfig
+from workbench.memory.pfns import PfnSet, Scatter
+from workbench.pfnmaps.base import MapCounts, PfnMap, span_over
+
+SLOT_BYTES = 8  # sizeof(void *)
+
+
+class TwoLevel(PfnMap):
+    """Root array, and one leaf page for each touched ``PAGE_SIZE / 8`` pfns."""
+
+    name = "two_level"
+    title = "Two-level table"
+    summary = "Root array over leaf pages of one word per pfn; one for each 2 MiB touched (4 KiB pages)."
+    source = "as mm/swap_table.h, v6.18, indexed by pfn; not in the kernel"
+
+    def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """Exact.
+
+        Examples
+        --------
+        >>> counts = TwoLevel().counts(PfnSet.from_pfns([0, 511, 512]), KernelConfig(), span=1 << 28)
+        >>> counts.nr_nodes, counts.bytes    # two leaf pages and 2^19 pointers
+        (2, 4202496)
+        """
+        leaves = pfns.distinct_prefixes(_leaf_shift(kernel))
+        return self._of(leaves, pfns.nr_entries, span_over(pfns, span), kernel, exact=True)
+
+    def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """The mean number of leaves, rounded; without a span the root covers the memory of the placement."""
+        leaves = round(scatter.expected_prefixes(_leaf_shift(kernel)))
+        return self._of(leaves, scatter.nr_entries, span_over(scatter.within, span), kernel, exact=False)
+
+    def _of(self, leaves: int, nr_entries: int, span: int, kernel: KernelConfig, *, exact: bool) -> MapCounts:
+        shift = _leaf_shift(kernel)
+        root, leaf_bytes = -(-span >> shift) * SLOT_BYTES, leaves * kernel.page_size
+        return MapCounts(
+            map=self.name, exact=exact, nr_entries=nr_entries, nr_nodes=leaves,
+            nodes_per_shift={0: leaves} if leaves else {}, height=2 if span else 0, node_bytes=leaf_bytes,
+            slab_bytes=0, bytes=root + leaf_bytes, dependent_loads=2 if nr_entries else 0,
+            note="" if exact else "mean over random placements, rounded to whole leaves",
+            parts={"root": root, "leaves": leaf_bytes},
+        )
+
+
+def _leaf_shift(kernel: KernelConfig) -> int:
+    """log2 of the pfns of one leaf page."""
+    return kernel.page_shift - (SLOT_BYTES.bit_length() - 1)

@@ -1,0 +1,181 @@
+"""The XArray: a radix tree of xa_nodes, 64 slots each, as tall as its highest index needs.
+
+Exact for single indices and for multi-order entries: up to the root, a node of shift s exists iff an entry of
+its own level or of one below lies under it. {} has no node, and a lone index 0 sits in ``xa_head`` and needs
+none. An entry of order o sits in a node of shift ``o - o % 6``, takes ``2**(o % 6)`` slots there, and has no
+leaves below.
+
+History matters in one way only, and :mod:`workbench.pfnmaps.ops` follows it: xa_store_range() can leave
+the root one level above what the entries need. Left out: marks, and xa_alloc's tracking of free indices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from workbench.kernel.config import KernelConfig
+from workbench.kernel.slab import SlabCache
+from workbench.memory.pfns import PfnSet, Scatter, group_sizes
+from workbench.pfnmaps.base import MapCounts, PfnMap
+
+
+def needed_shift(max_index: int, chunk_shift: int = 6) -> int:
+    """Shift of the lowest root whose node reaches ``max_index``: xas_expand(), lib/xarray.c, v6.12."""
+    return max(0, max_index.bit_length() - 1) // chunk_shift * chunk_shift
+
+
+def root_shift(pfns: PfnSet, chunk_shift: int = 6) -> int | None:
+    """node->shift of the root; None where ``xa_head`` holds no node.
+
+    Examples
+    --------
+    >>> root_shift(PfnSet.from_pfns([4095])), root_shift(PfnSet.from_pfns([0])) is None
+    (6, True)
+    >>> root_shift(PfnSet.from_pfns([0], order=12))    # one slot of a node at shift 12
+    12
+    """
+    if not pfns.max_pfn:
+        return None
+    tallest = int(pfns.order.max())
+    return max(needed_shift(pfns.max_pfn, chunk_shift), tallest - tallest % chunk_shift)
+
+
+def entries_at_most(pfns: PfnSet, shift: int, chunk_shift: int = 6) -> PfnSet:
+    """The entries that sit in nodes of that shift or below."""
+    low = pfns.order < shift + chunk_shift
+    return pfns if low.all() else PfnSet(pfns.first[low], pfns.last[low], pfns.order[low])
+
+
+def nodes_per_shift(pfns: PfnSet, chunk_shift: int = 6, root: int | None = None) -> dict[int, int]:
+    """Count the xa_nodes that hold a set of entries, level by level, leaves first.
+
+    Parameters
+    ----------
+    pfns : PfnSet
+        The entries; time goes by their extents.
+    chunk_shift : int
+        log2 of the slots per node (XA_CHUNK_SHIFT, include/linux/xarray.h, v6.12).
+    root : int, optional
+        node->shift of the root where it is taller than the entries need.
+
+    Returns
+    -------
+    dict of int to int
+        node->shift to nodes; only levels that have some.
+
+    Examples
+    --------
+    >>> nodes_per_shift(PfnSet.from_pfns([0, 63, 64, 4095]))    # 3 leaves under one root
+    {0: 3, 6: 1}
+    >>> nodes_per_shift(PfnSet.from_pfns([1 << 27], order=9))    # no leaf: it sits at shift 6
+    {6: 1, 12: 1, 18: 1, 24: 1}
+    """
+    needed = root_shift(pfns, chunk_shift)
+    if needed is None:
+        return {}
+    counts = {}
+    for shift in range(0, max(needed, root or 0) + 1, chunk_shift):
+        nodes = entries_at_most(pfns, shift, chunk_shift).distinct_prefixes(shift + chunk_shift)
+        if nodes:
+            counts[shift] = nodes
+    return counts
+
+
+def occupancy(pfns: PfnSet, chunk_shift: int = 6, root: int | None = None) -> dict[int, dict[int, int]]:
+    """How full the nodes are: node->shift to ``{node->count: nodes}``; siblings count as used slots.
+
+    Examples
+    --------
+    >>> occupancy(PfnSet.from_pfns([0, 63, 64, 4095]))
+    {0: {1: 2, 2: 1}, 6: {3: 1}}
+    """
+    used = {}
+    for shift in nodes_per_shift(pfns, chunk_shift, root):
+        slots = entries_at_most(pfns, shift, chunk_shift).prefixes(shift)
+        nr_full, sizes = group_sizes(slots, chunk_shift)
+        counts, nodes = np.unique(sizes, return_counts=True)
+        used[shift] = dict(zip(counts.tolist(), nodes.tolist(), strict=True))
+        if nr_full:
+            used[shift][1 << chunk_shift] = nr_full
+    return used
+
+
+def expected_nodes_per_shift(scatter: Scatter, chunk_shift: int = 6) -> tuple[dict[int, float], float]:
+    """Expected nodes per level, and expected height, over random placements of ``scatter``'s runs.
+
+    Per level the exact mean; a partial run counts as if it began anywhere but at index 0.
+
+    Examples
+    --------
+    >>> ram = PfnSet.from_ranges([(0, 1 << 28)])
+    >>> nodes, height = expected_nodes_per_shift(Scatter(nr_pages=1000, within=ram))
+    >>> round(sum(nodes.values())), height
+    (2648, 5.0)
+    """
+    counts: dict[int, float] = {}
+    height = 0.0
+    if not scatter.nr_runs:
+        return counts, height
+    lowest = scatter.order - scatter.order % chunk_shift
+    highest = max(needed_shift(scatter.within.max_pfn or 0, chunk_shift), lowest)
+    run_shift = scatter.run_pages.bit_length() - 1
+    for shift in range(0, highest + 1, chunk_shift):
+        no_level = 0.0  # chance that nothing reaches 2^shift: then the tree ends below this level
+        if shift >= run_shift and (shift > lowest or not scatter.order):
+            above = scatter.places.nr_pages_from(1 << shift - run_shift)
+            no_level = math.exp(scatter.log_chance_empty(above))
+        height += 1 - no_level
+        if shift >= lowest:  # without this level, everything has prefix 0 and was counted as one node
+            counts[shift] = scatter.expected_prefixes(shift + chunk_shift) - no_level
+    return counts, height
+
+
+class XArray(PfnMap):
+    """lib/xarray.c, indexed by pfn; a folio is one multi-order entry."""
+
+    name = "xarray"
+    title = "XArray"
+    summary = "Radix tree of 64-slot nodes; a folio is one multi-order entry."
+    source = "lib/xarray.c, v6.12; counts equal those of the kernel's own code"
+
+    def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """Exact. ``span`` plays no part: the tree is as tall as its highest index needs.
+
+        Examples
+        --------
+        >>> XArray().counts(PfnSet.from_ranges([(0, 4096)]), KernelConfig()).bytes    # 65 nodes, 14 a slab
+        40960
+        """
+        return self.of_nodes(pfns, kernel, root_shift(pfns, kernel.xa_chunk_shift))
+
+    def of_nodes(self, pfns: PfnSet, kernel: KernelConfig, root: int | None) -> MapCounts:
+        """The same for a tree whose root, for its history, is taller than the entries need."""
+        height = 0 if root is None else root // kernel.xa_chunk_shift + 1
+        return self._of(nodes_per_shift(pfns, kernel.xa_chunk_shift, root), height, pfns.nr_entries, kernel,
+                        exact=True, multi=bool(pfns.order.any()))
+
+    def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """The mean node count of each level, rounded; see :func:`expected_nodes_per_shift`."""
+        nodes, height = expected_nodes_per_shift(scatter, kernel.xa_chunk_shift)
+        rounded = {shift: round(count) for shift, count in nodes.items() if round(count)}
+        return self._of(rounded, round(height), scatter.nr_entries, kernel, exact=False,
+                        multi=scatter.order > 0)
+
+    def _of(self, nodes: Mapping[int, int], height: int, nr_entries: int, kernel: KernelConfig, *,
+            exact: bool, multi: bool) -> MapCounts:
+        nr_nodes = sum(nodes.values())
+        node_bytes = nr_nodes * kernel.sizeof_xa_node
+        slab_bytes = SlabCache.xa_node(kernel).slab_bytes(nr_nodes)
+        note = "" if exact else "mean over random placements, each level rounded"
+        if multi:
+            note += "; " * bool(note) + ("a multi-order entry takes two loads fewer for each level left out below "
+                                         "it, and one more where its slot is a sibling's")
+        return MapCounts(
+            map=self.name, exact=exact, nr_entries=nr_entries, nr_nodes=nr_nodes, nodes_per_shift=nodes,
+            height=height, node_bytes=node_bytes, slab_bytes=slab_bytes, bytes=slab_bytes,
+            dependent_loads=1 + 2 * height if nr_entries else 0, note=note,
+            parts={"xa_nodes": node_bytes, "slab waste": slab_bytes - node_bytes},
+        )
