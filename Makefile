@@ -39,7 +39,7 @@ bench: setup
 	$(PY) tools/bench.py
 
 fuzz: setup
-	$(PY) -m pytest -n $(JOBS) --hypothesis-profile=fuzz tests
+	$(PY) -m pytest -n $(JOBS) --hypothesis-profile=fuzz -m "not browser" tests
 
 lock: setup
 	$(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
