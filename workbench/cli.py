@@ -10,10 +10,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from workbench import __version__
 from workbench.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from workbench.memory.pageflags import PageFlags
 
 Answer = tuple[dict[str, Any], Callable[[], str], int]
 
@@ -138,9 +141,12 @@ def _machine(args: argparse.Namespace) -> Answer:
 def _pages(args: argparse.Namespace) -> Answer:
     from workbench.memory.pageflags import PageFlags
 
-    flags = PageFlags.of(args.capture, args.label)
+    flags = PageFlags.load(args.capture, args.label)
     rows = flags.flag_rows(raw=args.raw)
-    types, orders = flags.types(), flags.folio_orders()
+    holes = _without_holes(args.capture, flags)
+    types, orders = holes.types(), holes.folio_orders()
+    if flags.nr_pages > holes.nr_pages:
+        types["nopage"] = types.get("nopage", 0) + flags.nr_pages - holes.nr_pages
     found = {
         "nr_pages": flags.nr_pages,
         "types": types,
@@ -149,7 +155,7 @@ def _pages(args: argparse.Namespace) -> Answer:
         },
         "flag_rows": rows,
         "raw": args.raw,
-        "source": flags.source,
+        "source": flags.where,
     }
 
     def text() -> str:
@@ -158,7 +164,7 @@ def _pages(args: argparse.Namespace) -> Answer:
         ]
         return "\n\n".join(
             [
-                f"{flags.nr_pages:,} pages ({printable(flags.source)})",
+                f"{flags.nr_pages:,} pages ({printable(flags.where)})",
                 table(("type", "pages"), sorted(types.items(), key=lambda item: -item[1])),
                 table(("type", "order", "folios", "pages"), folios),
                 table(("flags", "pages", "symbols"), [(r["flags"], r["pages"], r["symbols"]) for r in rows]),
@@ -166,6 +172,18 @@ def _pages(args: argparse.Namespace) -> Answer:
         )
 
     return found, text, 0
+
+
+def _without_holes(capture: str, flags: PageFlags) -> PageFlags:
+    """The flags inside RAM only: since 6.18 a hole's flags are 0, as those of an ordinary kernel page."""
+    from workbench.memory.machine import Machine
+
+    try:
+        ram = Machine.load(capture).pfns("ram", "nomap")
+    except InputError as error:
+        _say([f"holes are counted as pages: {error}"])
+        return flags
+    return flags.within(ram)
 
 
 def _pfnmap(args: argparse.Namespace) -> Answer:

@@ -16,7 +16,7 @@ from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig
 from workbench.memory.machine import Machine
 from workbench.memory.pfns import PfnSet
-from workbench.memory.population import Population
+from workbench.memory.population import Population, drawn_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,6 +206,19 @@ def evaluate(scenario: Scenario) -> Row:
         nr_pages=machine.nr_pages_ram + (device_pages if scenario.describe_device else 0),
         nr_pinned=population.nr_pages,
     )
+
+
+def pinned_from_capture(scenario: Scenario, capture: str, seed: int = 1) -> PfnSet:
+    """``scenario.nr_pinned`` pages as folios drawn from a capture's own user memory.
+
+    See ``memory.population.drawn_from``; a capture with several page-flag files takes ``NAME#LABEL``.
+    """
+    from workbench.memory.pageflags import PageFlags
+
+    name, _, label = capture.partition("#")
+    machine = machine_of(scenario)
+    nr = nr_pages_of(scenario.nr_pinned, machine.nr_pages_ram)
+    return drawn_from(PageFlags.load(name, label or None), machine, nr, seed) if nr else PfnSet.empty()
 
 
 #: Columns of ``compare`` that are not scenario fields; part columns follow as ``part:NAME``.

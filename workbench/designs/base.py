@@ -12,6 +12,7 @@ from workbench.kernel.config import KernelConfig
 from workbench.kernel.slab import SlabCache
 from workbench.memory import memmap
 from workbench.memory.machine import Machine
+from workbench.memory.pfns import PfnSet
 from workbench.memory.population import Population
 from workbench.pfnmaps import MapCounts, PfnMap
 
@@ -158,7 +159,7 @@ def static_parts(setting: Setting, *, hvo: bool = False) -> tuple[dict[str, int]
 
 def descriptor_parts(label: str, sizeof: int, nr: int, kernel: KernelConfig) -> dict[str, int]:
     """``nr`` slab objects of ``sizeof`` bytes: the objects, and what their slabs waste."""
-    cache = SlabCache(sizeof, nr_cpus=kernel.nr_cpus, page_size=kernel.page_size)
+    cache = SlabCache.of(sizeof, kernel)
     used = nr * sizeof
     return {f"{label} objects": used, f"{label} slab waste": cache.slab_bytes(nr) - used}
 
@@ -169,6 +170,8 @@ def map_counts(setting: Setting, kind: str = "ram") -> MapCounts:
     span = machine.max_pfn if kind == "ram" else machine.span
     if kind == "ram" and population.pinned is not None:
         return setting.pfn_map.counts(population.pinned, machine.kernel, span=span)
+    if not (population.nr_pinned if kind == "ram" else population.nr_device_used):
+        return setting.pfn_map.counts(PfnSet.empty(), machine.kernel, span=span)
     return setting.pfn_map.expected(population.scatter(machine, kind), machine.kernel, span=span)
 
 
