@@ -182,7 +182,7 @@ class Capture:
         From getconf, else KernelPageSize of a smaps, else what the page-flag file says; never from the
         name of the architecture: ppc64le and arm64 have several.
         """
-        for part, pattern, unit in (("getconf", r"^\s*PAGE_?SIZE\b[\s:=]*(\S+)", 1),
+        for part, pattern, unit in (("getconf", r"^\s*PAGE_?SIZE\b[ \t:=]*(\S+)", 1),
                                     ("smaps", r"^KernelPageSize:\s*(\S+)\s+kB", 1024)):
             if found := re.search(pattern, self.text(part) or "", re.MULTILINE):
                 return _page_size(found[1], unit, self.where(part))
@@ -389,7 +389,7 @@ def _zip_files(path: Path) -> dict[str, _File]:
         with zipfile.ZipFile(file) as archive:
             members = _checked_members(archive, where, limit=MAX_ZIP_BYTES)
     names = [info.filename for info in members if not info.is_dir()]
-    if "flag_code.npy" in names:
+    if names and all(name.endswith(".npy") for name in names):
         return {"kpageflags.npz": _File(path, where)}
     for info in members:
         if info.file_size > MAX_MEMBER_BYTES:
@@ -444,5 +444,5 @@ def _checked_members(archive: zipfile.ZipFile, where: str, *, limit: int) -> lis
 def _page_size(text: str, unit: int, where: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 512 <= (size := int(text) * unit) <= 1 << 24 \
             or size & (size - 1):
-        raise InputError(f"page size {text!r} is not a power of two of 512 bytes to 16 MiB", file=where)
+        raise InputError(f"page size {text[:40]!r} is not a power of two of 512 bytes to 16 MiB", file=where)
     return size
