@@ -209,7 +209,7 @@ class Capture:
                          file=self._where)
 
     def _from_manifest(self, part: str) -> str | None:
-        """kernel and getconf of a ``.mmsnap``, whose manifest has them as release, arch, page_size."""
+        """kernel and getconf of a ``.mmsnap``, from release, arch and page_size in its manifest."""
         text = self.text("manifest.json")
         if text is None:
             return None
@@ -219,7 +219,8 @@ class Capture:
                 raise InputError("the manifest is not a JSON object", file=self.where("manifest.json"))
         if part == "getconf":
             return f"PAGE_SIZE {manifest['page_size']}\n" if "page_size" in manifest else None
-        return "".join(f"{manifest[key]}\n" for key in ("release", "arch") if key in manifest) or None
+        keys = ("release", "kernel_release", "kernel", "arch", "machine")  # the first is ours
+        return "".join(f"{manifest[key]}\n" for key in keys if key in manifest) or None
 
 
 class Npz:

@@ -177,23 +177,22 @@ class PageFlags:
     def from_npz(cls, npz: Npz, page_size: int | None = None) -> PageFlags:
         """Page flags from an ``.npz`` with ram, flag_values, flag_code, and, where they are there,
         flag_counts, and mapcount_idx (delta-coded) with mapcount."""
-        with np.errstate(over="ignore"):
-            ram = _extents(npz.read("ram", kinds="iu", shape=(None, 2)), npz.where)
-            nr_pages = int((ram[:, 1] - ram[:, 0]).sum())
-            if nr_pages > memory_limit_bytes():
-                raise npz.bad(f"{nr_pages} pfns need more than half of this machine's memory", "ram")
-            values = npz.read("flag_values")
-            codes = npz.read("flag_code", shape=(nr_pages,))
-            if codes.itemsize > 2:
-                raise npz.bad(f"dtype {codes.dtype} must be uint8 or uint16", "flag_code")
-            mapped_at = mapcount = None
-            if {"mapcount_idx", "mapcount"} & set(npz.names):
-                mapcount = npz.read("mapcount")
-                step = npz.read("mapcount_idx", kinds="iu", shape=(mapcount.size,))
-                if step.size and not 0 <= int(step.min()) <= int(step.max()) < nr_pages:
-                    raise npz.bad(f"steps {step.min()}..{step.max()} do not lie in 0..{nr_pages - 1}",
-                                  "mapcount_idx")
-                mapped_at = np.cumsum(step, dtype=np.int64)
+        ram = _extents(npz.read("ram", kinds="iu", shape=(None, 2)), npz.where)
+        nr_pages = int((ram[:, 1] - ram[:, 0]).sum())
+        if nr_pages > memory_limit_bytes():
+            raise npz.bad(f"{nr_pages} pfns need more than half of this machine's memory", "ram")
+        values = npz.read("flag_values")
+        codes = npz.read("flag_code", shape=(nr_pages,))
+        if codes.itemsize > 2:
+            raise npz.bad(f"dtype {codes.dtype} must be uint8 or uint16", "flag_code")
+        mapped_at = mapcount = None
+        if {"mapcount_idx", "mapcount"} & set(npz.names):
+            mapcount = npz.read("mapcount")
+            step = npz.read("mapcount_idx", kinds="iu", shape=(mapcount.size,))
+            if step.size and not 0 <= int(step.min()) <= int(step.max()) < nr_pages:
+                raise npz.bad(f"steps {step.min()}..{step.max()} do not lie in 0..{nr_pages - 1}",
+                              "mapcount_idx")
+            mapped_at = np.cumsum(step, dtype=np.int64)
         flags = cls(ram, values, codes, mapped_at, mapcount, page_size, npz.where)
         if "flag_counts" in npz.names:
             counts = npz.read("flag_counts", kinds="iu", shape=(values.size,))
