@@ -4,9 +4,12 @@
 PYTHON ?= python3
 JOBS ?= 2
 PY := .venv/bin/python
-export PYTHON LAB_FLAGS
+# uv trusts the system's certificates, as git and curl do (the second name is that of older uvs).
+UV_SYSTEM_CERTS ?= 1
+UV_NATIVE_TLS ?= 1
+export PYTHON LAB_FLAGS UV_SYSTEM_CERTS UV_NATIVE_TLS
 
-.PHONY: help setup lab test render notebooks bench fuzz lock
+.PHONY: help setup lab test render notebooks bench fuzz floors lock
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb"
@@ -15,6 +18,7 @@ help:
 	@echo "make notebooks  run every notebook and store its outputs in place"
 	@echo "make bench      the speed goals, measured"
 	@echo "make fuzz       the property tests again, with many more random examples"
+	@echo "make floors     the tests with the lowest versions that pyproject.toml allows"
 	@echo "make lock       rewrite requirements.lock and environment.yml from pyproject.toml"
 
 setup:
@@ -40,6 +44,15 @@ bench: setup
 
 fuzz: setup
 	$(PY) -m pytest -n $(JOBS) --hypothesis-profile=fuzz -m "not browser" tests
+
+FLOORS := .venv/floors
+floors: setup
+	$(PYTHON) -m venv --clear $(FLOORS)
+	$(PY) -m uv pip compile --quiet --resolution lowest-direct --extra dev --python $(FLOORS)/bin/python \
+		pyproject.toml -o $(FLOORS)/requirements.txt
+	$(PY) -m uv pip sync --quiet --python $(FLOORS)/bin/python $(FLOORS)/requirements.txt
+	$(PY) -m uv pip install --quiet --python $(FLOORS)/bin/python --no-deps --no-build-isolation -e .
+	WORKBENCH_FAST=1 $(FLOORS)/bin/python -m pytest -n $(JOBS) --dist loadfile --nbmake
 
 lock: setup
 	$(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \

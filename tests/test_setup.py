@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -83,11 +85,13 @@ def test_every_conda_spec_is_valid_and_the_checker_refuses_a_bad_one():
         rattler.MatchSpec("bad spec >>1", strict=True)
 
 
-@pytest.mark.parametrize("target", ["help", "lab", "test", "render", "notebooks", "bench", "fuzz", "lock"])
+@pytest.mark.parametrize(
+    "target", ["help", "lab", "test", "render", "notebooks", "bench", "fuzz", "floors", "lock"])
 def test_make_knows_the_target(target):
     if not shutil.which("make"):
         pytest.skip("no make")
-    run = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    run = subprocess.run(["make", "-n", target], cwd=ROOT, env=outside, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     if target != "help":
         assert run.stdout.startswith("sh tools/set_up.sh\n"), "a target must set everything up first"
@@ -104,6 +108,14 @@ def test_readme_links_lead_somewhere():
     links = re.findall(r"(?<!!)\[[^]]*\]\(([^)#]+)", README)
     missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
     assert not missing, missing
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    (workbench .*)$", README, re.MULTILINE))
+def test_readme_command_runs(line, monkeypatch, capsys):
+    cli = pytest.importorskip("workbench.cli")
+    monkeypatch.chdir(ROOT)
+    assert cli.main(shlex.split(line)[1:]) == 0
+    assert capsys.readouterr().out
 
 
 def test_import_workbench_pulls_in_nothing_heavy():

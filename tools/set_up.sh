@@ -7,7 +7,6 @@ python=${PYTHON:-python3}
 venv=.venv/bin/python
 stamp=.venv/set-up-stamp
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0 UV_PYTHON_DOWNLOADS=never
-export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-1}"  # as git and curl do; old name last
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV || true
 
 state() { pwd; cat requirements.lock pyproject.toml tools/set_up.sh | cksum; }
