@@ -51,6 +51,14 @@ def as_pfns(values: ArrayLike, what: str = "pfn") -> U64:
     return array.ravel().astype(np.uint64, copy=False)
 
 
+def sorted_unique(pfns: U64) -> U64:
+    """np.unique() by sorting; by hashing, as NumPy 2.3 and later do it, a million takes seconds."""
+    pfns = np.sort(pfns)
+    new = np.ones(pfns.size, np.bool_)
+    np.not_equal(pfns[1:], pfns[:-1], out=new[1:])
+    return pfns[new]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class PfnSet:
     """A set of pfns: sorted, disjoint extents of naturally aligned entries.
@@ -338,7 +346,7 @@ class PfnSet:
     def _segments(self, other: PfnSet) -> tuple[U64, U64, NDArray[np.int16], NDArray[np.int16]]:
         """Cut at every boundary of both: segments, and either's order there (-1: absent)."""
         ends = np.concatenate((self.last, other.last))
-        first = np.unique(np.concatenate((self.first, other.first, ends[ends < MAX_PFN] + _ONE)))
+        first = sorted_unique(np.concatenate((self.first, other.first, ends[ends < MAX_PFN] + _ONE)))
         last = np.append(first[1:] - _ONE, np.uint64(MAX_PFN))[: first.size]
         return first, last, self._order_at(first), other._order_at(first)
 
@@ -552,7 +560,7 @@ def _draw_distinct(rng: np.random.Generator, total: int, nr: int) -> U64:
     drawn = np.empty(0, np.uint64)
     while drawn.size < nr:
         more = rng.integers(0, total, size=nr - drawn.size + 16, dtype=np.uint64)
-        drawn = np.unique(np.concatenate((drawn, more)))
+        drawn = sorted_unique(np.concatenate((drawn, more)))
     return np.delete(drawn, rng.choice(drawn.size, drawn.size - nr, replace=False))
 
 

@@ -171,8 +171,8 @@ class XArray(PfnMap):
         slab_bytes = SlabCache.xa_node(kernel).slab_bytes(nr_nodes)
         note = "" if exact else "mean over random placements, each level rounded"
         if multi:
-            note += "; " * bool(note) + ("a multi-order entry takes two loads fewer for each level left out below "
-                                         "it, and one more where its slot is a sibling's")
+            note += "; " * bool(note) + ("a multi-order entry takes two loads fewer for each level that is "
+                                         "not below it, and one more where its slot is a sibling's")
         return MapCounts(
             map=self.name, exact=exact, nr_entries=nr_entries, nr_nodes=nr_nodes, nodes_per_shift=nodes,
             height=height, node_bytes=node_bytes, slab_bytes=slab_bytes, bytes=slab_bytes,
