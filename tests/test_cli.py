@@ -53,7 +53,15 @@ def test_the_mails_struct_both_ways(capsys, tmp_path):
 
 def test_machine_has_its_keys(capsys):
     found = answer(capsys, "machine", CAPTURES / "amd64-66g-pc-1gblocks-hole")
-    assert {"nr_pages_ram", "nr_sections", "memmap_pages", "memmap_bytes", "max_pfn", "nodes", "regions"} <= set(found)
+    assert {
+        "nr_pages_ram",
+        "nr_sections",
+        "memmap_pages",
+        "memmap_bytes",
+        "max_pfn",
+        "nodes",
+        "regions",
+    } <= set(found)
     assert found["memmap_pages"] == 269312
     assert set(found["regions"][0]) >= {"first_pfn", "end_pfn", "kind", "node", "name"}
 
@@ -106,17 +114,33 @@ def test_overhead_draws_pinned_folios_from_a_capture(capsys):
     assert drawn["total_bytes"] < scattered["total_bytes"]  # real folios cluster
 
 
-@pytest.mark.parametrize("args", [
-    (), ("nonesuch",), ("struct",), ("struct", "nonesuch"), ("struct", "page", "--kernel", "vax"),
-    ("struct", "page", "--btf", "/nonexistent"), ("struct", "--c", "/nonexistent"),
-    ("machine", "/nonexistent/capture"), ("machine", "ram=1parsec"), ("machine",),
-    ("pages", "/nonexistent"), ("pages", "amd64-66g-pc-1gblocks-hole"),
-    ("pfnmap", "xarray", "--ops", "/nonexistent"), ("pfnmap", "btree", "--ops", "x"), ("pfnmap", "xarray"),
-    ("verify", "xarray", "/nonexistent"), ("verify", "maple", "x"),
-    ("overhead", "ram=1TiB", "--design", "nonesuch"), ("overhead", "ram=1TiB", "--pinned", "lots"),
-    ("overhead", "ram=1TiB", "--pinned", "101%"), ("overhead", "ram=1TiB", "--run-pages", "0"),
-    ("overhead", "ram=1TiB", "--pinned", "1%", "--population", "/nonexistent"),
-])
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        ("nonesuch",),
+        ("struct",),
+        ("struct", "nonesuch"),
+        ("struct", "page", "--kernel", "vax"),
+        ("struct", "page", "--btf", "/nonexistent"),
+        ("struct", "--c", "/nonexistent"),
+        ("machine", "/nonexistent/capture"),
+        ("machine", "ram=1parsec"),
+        ("machine",),
+        ("pages", "/nonexistent"),
+        ("pages", "amd64-66g-pc-1gblocks-hole"),
+        ("pfnmap", "xarray", "--ops", "/nonexistent"),
+        ("pfnmap", "btree", "--ops", "x"),
+        ("pfnmap", "xarray"),
+        ("verify", "xarray", "/nonexistent"),
+        ("verify", "maple", "x"),
+        ("overhead", "ram=1TiB", "--design", "nonesuch"),
+        ("overhead", "ram=1TiB", "--pinned", "lots"),
+        ("overhead", "ram=1TiB", "--pinned", "101%"),
+        ("overhead", "ram=1TiB", "--run-pages", "0"),
+        ("overhead", "ram=1TiB", "--pinned", "1%", "--population", "/nonexistent"),
+    ],
+)
 def test_what_cannot_be_used_is_one_line_and_status_2(capsys, args):
     refused(capsys, *args)
 
@@ -143,8 +167,15 @@ def test_help_has_an_example(capsys, command):
     assert f"workbench {command}" in capsys.readouterr().out.split("example:")[1]
 
 
-@pytest.mark.parametrize("command", [("machine", "h100-128g-6.18"), ("pages", "debian-6.12-2g"), ("struct", "xa_node"),
-                                     ("overhead", "ram=1GiB")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("machine", "h100-128g-6.18"),
+        ("pages", "debian-6.12-2g"),
+        ("struct", "xa_node"),
+        ("overhead", "ram=1GiB"),
+    ],
+)
 def test_text_is_for_people(capsys, command):
     status, out, _ = run(capsys, *command)
     assert status == 0

@@ -57,6 +57,7 @@ def test_hvo_saves_what_the_documentation_derives():
 
 def type_hugetlb():
     from workbench.memory.memmap import HugeTlb
+
     return HugeTlb
 
 
@@ -99,22 +100,33 @@ def test_descriptors_and_map_of_an_exact_set_by_hand():
 
 def range_array(n):
     import numpy as np
+
     return np.arange(n, dtype=np.uint64)
 
 
 def test_foll_pin_costs_nothing_more_and_counts_2097151_pins():
-    static, pinned = (evaluate(Scenario(machine=TIB, design=d, nr_pinned="5%")) for d in ("static", "foll_pin"))
+    static, pinned = (
+        evaluate(Scenario(machine=TIB, design=d, nr_pinned="5%")) for d in ("static", "foll_pin")
+    )
     assert static.parts == pinned.parts
     assert designs.get("foll_pin").limits(KernelConfig())["pins per small page"] == "2,097,151"
 
 
 def test_flag_and_range_tests_differ_in_loads_not_in_bytes():
     flag, by_range = designs.get("dynamic_page:flag"), designs.get("dynamic_page:range")
-    loads = [{(p.op, p.case): p.dependent_loads for p in d.paths(KernelConfig(), 11)} for d in (flag, by_range)]
-    assert loads[0] == {("page_to_pfn", "static"): 1, ("page_to_pfn", "dynamic"): 2,
-                        ("pfn_to_page", "static"): 0, ("pfn_to_page", "dynamic"): 11}
+    loads = [
+        {(p.op, p.case): p.dependent_loads for p in d.paths(KernelConfig(), 11)} for d in (flag, by_range)
+    ]
+    assert loads[0] == {
+        ("page_to_pfn", "static"): 1,
+        ("page_to_pfn", "dynamic"): 2,
+        ("pfn_to_page", "static"): 0,
+        ("pfn_to_page", "dynamic"): 11,
+    }
     assert loads[1] == loads[0] | {("page_to_pfn", "static"): 0, ("page_to_pfn", "dynamic"): 1}
-    rows = [evaluate(Scenario(machine=TIB, design=f"dynamic_page:{v}", nr_pinned=1000)) for v in ("flag", "range")]
+    rows = [
+        evaluate(Scenario(machine=TIB, design=f"dynamic_page:{v}", nr_pinned=1000)) for v in ("flag", "range")
+    ]
     assert rows[0].parts == rows[1].parts
 
 
@@ -134,8 +146,10 @@ def test_break_even_is_where_the_totals_cross():
     left, right = base.with_(design="proxy_bit"), base.with_(design="dynamic_page", pfn_map="sorted_array")
     share = break_even(right, left)
     nr = round(share / 100 * 2**24)
-    before, after = (evaluate(right.with_(nr_pinned=n)).total_bytes - evaluate(left.with_(nr_pinned=n)).total_bytes
-                     for n in (nr - 1, nr))
+    before, after = (
+        evaluate(right.with_(nr_pinned=n)).total_bytes - evaluate(left.with_(nr_pinned=n)).total_bytes
+        for n in (nr - 1, nr)
+    )
     assert before <= 0 < after
     assert break_even(base.with_(design="static"), left) is None
 
@@ -148,12 +162,22 @@ def test_compare_has_one_row_each_and_parts_that_sum():
     assert table["design"].tolist() == designs.names()
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ({"design": "nonesuch"}, "nonesuch"), ({"pfn_map": "btree"}, "btree"), ({"machine": "ram=oops"}, "oops"),
-    ({"nr_pinned": 2**40}, "pages of RAM"), ({"nr_pinned": "120%"}, "120%"), ({"nr_pinned": "many"}, "many"),
-    ({"run_pages": 3}, "power of two"), ({"nr_pinned": -1}, "negative"), ({"folio_order": 99}, "order 99"),
-    ({"kernel": "vax"}, "vax"), ({"proxy_bytes": 0}, "proxy"),
-])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"design": "nonesuch"}, "nonesuch"),
+        ({"pfn_map": "btree"}, "btree"),
+        ({"machine": "ram=oops"}, "oops"),
+        ({"nr_pinned": 2**40}, "pages of RAM"),
+        ({"nr_pinned": "120%"}, "120%"),
+        ({"nr_pinned": "many"}, "many"),
+        ({"run_pages": 3}, "power of two"),
+        ({"nr_pinned": -1}, "negative"),
+        ({"folio_order": 99}, "order 99"),
+        ({"kernel": "vax"}, "vax"),
+        ({"proxy_bytes": 0}, "proxy"),
+    ],
+)
 def test_what_a_scenario_cannot_mean_is_named(change, says):
     with pytest.raises(InputError, match=says):
         evaluate(Scenario(machine=TIB).with_(**change) if "machine" not in change else Scenario(**change))
@@ -166,7 +190,8 @@ def test_an_unknown_field_is_named():
 
 def test_a_new_design_shows_up_everywhere_with_no_other_edit(tmp_path, monkeypatch):
     from workbench.cli import main
-    (tmp_path / "phyr.py").write_text('''
+
+    (tmp_path / "phyr.py").write_text("""
 from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint
 
 class Phyr(Design):
@@ -175,7 +200,7 @@ class Phyr(Design):
     def paths(self, kernel, map_loads=0): return VMEMMAP_PATHS
     def footprint(self, setting): return Footprint({"phyrs": 16 * setting.population.nr_pages})
     def limits(self, kernel): return {"pages": "none"}
-''')
+""")
     monkeypatch.setattr(designs, "__path__", [*designs.__path__, str(tmp_path)])
     designs.registry.cache_clear()
     try:

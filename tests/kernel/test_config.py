@@ -23,19 +23,46 @@ COMPILED = {
 @pytest.mark.parametrize("name", COMPILED)
 def test_architecture_constants_are_those_that_were_compiled(name):
     k = KernelConfig.preset(name)
-    found = (k.page_shift, k.pmd_shift, k.pud_shift, k.section_size_bits, k.max_physmem_bits, k.pages_per_section,
-             k.nr_mem_sections.bit_length() - 1, k.sections_per_root, k.sizeof_mem_section_usage)
+    found = (
+        k.page_shift,
+        k.pmd_shift,
+        k.pud_shift,
+        k.section_size_bits,
+        k.max_physmem_bits,
+        k.pages_per_section,
+        k.nr_mem_sections.bit_length() - 1,
+        k.sections_per_root,
+        k.sizeof_mem_section_usage,
+    )
     assert found == COMPILED[name]
 
 
-@pytest.mark.parametrize(("name", "kib"), [("x86-64", 16), ("x86-64-5level", 1024), ("arm64-4k", 64),
-                                           ("arm64-16k", 16), ("arm64-64k", 16), ("ppc64-64k", 256), ("s390", 16)])
+@pytest.mark.parametrize(
+    ("name", "kib"),
+    [
+        ("x86-64", 16),
+        ("x86-64-5level", 1024),
+        ("arm64-4k", 64),
+        ("arm64-16k", 16),
+        ("arm64-64k", 16),
+        ("ppc64-64k", 256),
+        ("s390", 16),
+    ],
+)
 def test_root_pointer_arrays_are_those_of_the_table(name, kib):
     assert KernelConfig.preset(name).section_root_array_bytes == kib << 10
 
 
-@pytest.mark.parametrize(("name", "orders"), [("x86-64", (10, 22)), ("arm64-16k", (11, 20)), ("arm64-64k", (13, 18)),
-                                              ("ppc64-64k", (8, 18)), ("s390", (10, 22))])
+@pytest.mark.parametrize(
+    ("name", "orders"),
+    [
+        ("x86-64", (10, 22)),
+        ("arm64-16k", (11, 20)),
+        ("arm64-64k", (13, 18)),
+        ("ppc64-64k", (8, 18)),
+        ("s390", (10, 22)),
+    ],
+)
 def test_largest_orders(name, orders):
     kernel = KernelConfig.preset(name)
     assert (kernel.max_page_order, kernel.max_folio_order) == orders
@@ -69,15 +96,18 @@ def test_every_uname_has_constants():
             assert KernelConfig.for_machine(machine, size).page_size == size
 
 
-@pytest.mark.parametrize(("call", "says"), [
-    (lambda: KernelConfig.preset("vax"), "is none of"),
-    (lambda: KernelConfig.preset("arm64"), "fits"),
-    (lambda: KernelConfig.preset(""), "is none of"),
-    (lambda: KernelConfig.for_machine("vax", 4096), "vax"),
-    (lambda: KernelConfig.for_machine("x86_64", 8192), "8192"),
-    (lambda: KernelConfig(page_shift=3), "page_shift is 3"),
-    (lambda: load_layouts("nonesuch"), "nonesuch"),
-])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: KernelConfig.preset("vax"), "is none of"),
+        (lambda: KernelConfig.preset("arm64"), "fits"),
+        (lambda: KernelConfig.preset(""), "is none of"),
+        (lambda: KernelConfig.for_machine("vax", 4096), "vax"),
+        (lambda: KernelConfig.for_machine("x86_64", 8192), "8192"),
+        (lambda: KernelConfig(page_shift=3), "page_shift is 3"),
+        (lambda: load_layouts("nonesuch"), "nonesuch"),
+    ],
+)
 def test_what_is_not_known_is_named(call, says):
     with pytest.raises(InputError, match=says):
         call()

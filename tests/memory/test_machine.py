@@ -1,5 +1,6 @@
 """Machines against the kernel's own counters, against plain references, and against broken input."""
 
+import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,13 @@ class Texts:
 
 def test_there_are_captures_of_every_architecture():
     assert len(CAPTURES) >= 25
-    assert {Machine.load(c).kernel.arch for c in CAPTURES} == {"x86_64", "aarch64", "ppc64le", "s390x", "riscv64"}
+    assert {Machine.load(c).kernel.arch for c in CAPTURES} == {
+        "x86_64",
+        "aarch64",
+        "ppc64le",
+        "s390x",
+        "riscv64",
+    }
 
 
 @pytest.mark.parametrize("name", CAPTURES)
@@ -61,8 +68,16 @@ def test_memmap_pages_equal_the_kernels_own_counters(name):
 
 
 @pytest.mark.parametrize("name", CAPTURES)
-@pytest.mark.parametrize("missing", [("dmesg",), ("dmesg", "memblock-memory"), ("sys-memory-blocks",),
-                                     ("zoneinfo",), ("meminfo", "sys-node")])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("dmesg",),
+        ("dmesg", "memblock-memory"),
+        ("sys-memory-blocks",),
+        ("zoneinfo",),
+        ("meminfo", "sys-node"),
+    ],
+)
 def test_memmap_pages_do_not_depend_on_which_source_is_there(name, missing):
     machine = Machine.from_capture(Without(load_capture(name), *missing))
     assert machine.memmap_pages == sum(machine.counter)
@@ -79,7 +94,7 @@ def test_regions_are_disjoint_and_sum_to_what_iomem_calls_ram():
     for name in CAPTURES:
         machine = Machine.load(name)
         pfns = sorted((r.first_pfn, r.end_pfn) for r in machine.regions)
-        assert all(a[1] <= b[0] for a, b in zip(pfns, pfns[1:], strict=False)), name
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(pfns)), name
         resources = layout.parse_iomem(load_capture(name).text("iomem"))
         page = machine.kernel.page_size
         ram = sum(r.end // page - -(-r.start // page) for r in resources if layout.RAM_NAME.match(r.name))
@@ -110,11 +125,15 @@ def test_the_gpus_bar_is_device_memory_without_a_memmap():
 
 # -- rules worked out by hand, and measured on booted kernels (data/README.md) ------------------------------
 
-@pytest.mark.parametrize(("ranges_gib", "backed"), [
-    ([(0, 1)], 2 << 20),
-    ([(0, 1), (1, 3)], 4 << 20),
-    ([(0, 6.75), (6.75, 16)], 16 << 20),
-])
+
+@pytest.mark.parametrize(
+    ("ranges_gib", "backed"),
+    [
+        ([(0, 1)], 2 << 20),
+        ([(0, 1), (1, 3)], 4 << 20),
+        ([(0, 6.75), (6.75, 16)], 16 << 20),
+    ],
+)
 def test_ppc64_radix_backs_the_memmap_of_2_gib_with_one_block(ranges_gib, backed):
     machine = _ppc([(int(a * 2**30) >> 16, int(b * 2**30) >> 16) for a, b in ranges_gib], "radix")
     assert memmap.backed_bytes(machine)[0] == backed
@@ -136,23 +155,40 @@ def test_ppc64_radix_uses_base_pages_where_a_range_starts_inside_a_block():
 def _ppc(ranges, mmu):
     kernel = KernelConfig.preset("ppc64-64k")
     regions = tuple(Region(a, b, "ram", 0, "System RAM") for a, b in ranges)
-    return Machine(name="ppc", kernel=kernel, regions=regions, mmu=mmu,
-                   early_sections=section_ranges(ranges, kernel), hot_sections=memmap.NO_RANGES)
+    return Machine(
+        name="ppc",
+        kernel=kernel,
+        regions=regions,
+        mmu=mmu,
+        early_sections=section_ranges(ranges, kernel),
+        hot_sections=memmap.NO_RANGES,
+    )
 
 
-@pytest.mark.parametrize(("preset", "root_bytes", "usage_bytes"), [
-    ("riscv64", 16 << 20, 56), ("ppc64-4k", 4 << 20, 32), ("ppc64el_6.1", 512 << 10, 32),
-    ("arm64_6.1", 128 << 10, 56), ("arm64-16k", 16 << 10, 32),
-])
+@pytest.mark.parametrize(
+    ("preset", "root_bytes", "usage_bytes"),
+    [
+        ("riscv64", 16 << 20, 56),
+        ("ppc64-4k", 4 << 20, 32),
+        ("ppc64el_6.1", 512 << 10, 32),
+        ("arm64_6.1", 128 << 10, 56),
+        ("arm64-16k", 16 << 10, 32),
+    ],
+)
 def test_section_tables_are_what_memblock_debug_showed(preset, root_bytes, usage_bytes):
     kernel = KernelConfig.preset(preset)
     assert (kernel.section_root_array_bytes, kernel.mem_section_usage_bytes) == (root_bytes, usage_bytes)
 
 
 def test_captures_of_debian_have_the_root_arrays_that_were_measured():
-    measured = {"riscv64-2g-hugetlb-hvo-boot": 32 << 20, "ppc64le-4k-1280m-radix": 8 << 20,
-                "ppc64le-64k-3g-2node-radix": 512 << 10, "arm64-4k-1100m": 128 << 10,
-                "arm64-16k-3g-2node": 512 << 10, "s390x-1100m": 16 << 10}
+    measured = {
+        "riscv64-2g-hugetlb-hvo-boot": 32 << 20,
+        "ppc64le-4k-1280m-radix": 8 << 20,
+        "ppc64le-64k-3g-2node-radix": 512 << 10,
+        "arm64-4k-1100m": 128 << 10,
+        "arm64-16k-3g-2node": 512 << 10,
+        "s390x-1100m": 16 << 10,
+    }
     for name, size in measured.items():
         assert Machine.load(name).kernel.section_root_array_bytes == size, name
     assert Machine.load("s390x-1100m").kernel.mem_section_usage_bytes == 160
@@ -165,7 +201,9 @@ def test_vmemmap_page_tables_are_as_many_as_were_measured(name, tables):
 
 
 def test_page_ext_counts_per_section():
-    dmesg = (load_capture("arm64-64k-1100m").text("dmesg") or "") + f"\nallocated {72 * 8192 * 3} bytes of page_ext"
+    dmesg = (
+        load_capture("arm64-64k-1100m").text("dmesg") or ""
+    ) + f"\nallocated {72 * 8192 * 3} bytes of page_ext"
     capture = Without(load_capture("arm64-64k-1100m"))
     capture.text = lambda part: dmesg if part == "dmesg" else load_capture("arm64-64k-1100m").text(part)
     assert Machine.from_capture(capture).memmap_terms["page_ext"] == 27
@@ -200,6 +238,7 @@ def test_hvo_off_takes_nothing_off():
 
 # -- properties -----------------------------------------------------------------------------------------------
 
+
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), max_size=12))
 def test_merged_ranges_cover_the_same_numbers(pairs):
     start, end = merge_ranges(*np.array([(a, a + n) for a, n in pairs], dtype=np.int64).reshape(-1, 2).T)
@@ -214,7 +253,9 @@ def test_merged_ranges_cover_the_same_numbers(pairs):
 def test_sections_are_those_that_any_page_touches(pairs):
     kernel = replace(KernelConfig(), section_size_bits=20)  # 256 pages a section: pages can be listed
     sections = section_ranges([(a, a + n) for a, n in pairs], kernel)
-    slow = {page >> 8 for a, n in pairs for page in range(a, a + n, 256)} | {(a + n - 1) >> 8 for a, n in pairs}
+    slow = {page >> 8 for a, n in pairs for page in range(a, a + n, 256)} | {
+        (a + n - 1) >> 8 for a, n in pairs
+    }
     assert {x for a, b in sections.tolist() for x in range(a, b)} == slow
 
 
@@ -233,14 +274,18 @@ def test_a_spec_lays_all_ram_around_its_holes(ram, nodes, holes):
 
 # -- bad input: one line, naming the value and the rule -------------------------------------------------------
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("00001000-00000fff : System RAM", "ends before it starts"),
-    ("00000000-0fffffff : System RAM\n08000000-1fffffff : System RAM", "overlaps"),
-    ("hello", "is not 'START-END : NAME'"),
-    ("   00001000-00001fff : odd indent", "indented by twos"),
-    ("\n\n", "no line"),
-    ("00000000-00ffffff : a\n    00000000-0000ffff : b", "indented"),
-])
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("00001000-00000fff : System RAM", "ends before it starts"),
+        ("00000000-0fffffff : System RAM\n08000000-1fffffff : System RAM", "overlaps"),
+        ("hello", "is not 'START-END : NAME'"),
+        ("   00001000-00001fff : odd indent", "indented by twos"),
+        ("\n\n", "no line"),
+        ("00000000-00ffffff : a\n    00000000-0000ffff : b", "indented"),
+    ],
+)
 def test_bad_iomem_is_named(text, says):
     with pytest.raises(InputError, match=says):
         layout.parse_iomem(text)
@@ -248,7 +293,10 @@ def test_bad_iomem_is_named(text, says):
 
 def test_a_blank_iomem_falls_back_to_memory_blocks_or_is_refused():
     capture = load_capture("microvm-24g-6.18")
-    blank = capture.text("iomem.nonroot") or (data_dir() / "captures/microvm-24g-6.18/iomem.nonroot.txt").read_text()
+    blank = (
+        capture.text("iomem.nonroot")
+        or (data_dir() / "captures/microvm-24g-6.18/iomem.nonroot.txt").read_text()
+    )
     assert layout.parse_iomem(blank) is None
     parts = {"iomem": blank, "zoneinfo": None, "sys_memory_blocks": capture.text("sys-memory-blocks")}
     machine = Machine.from_capture(Texts(**parts))
@@ -259,18 +307,33 @@ def test_a_blank_iomem_falls_back_to_memory_blocks_or_is_refused():
 
 
 def test_odd_boundaries_round_inwards_for_pages_and_outwards_for_sections():
-    machine = Machine.from_capture(Texts(iomem="00001000-0009fbff : System RAM\n10000000-10000fff : System RAM"))
+    machine = Machine.from_capture(
+        Texts(iomem="00001000-0009fbff : System RAM\n10000000-10000fff : System RAM")
+    )
     assert [(r.first_pfn, r.end_pfn) for r in machine.regions] == [(1, 0x9F), (0x10000, 0x10001)]
     assert machine.nr_sections == 2
 
 
-@pytest.mark.parametrize(("spec", "says"), [
-    ("ram=1TiB,cpu=4", "cpu=4"), ("ram=1XiB", "1XiB"), ("ram=1TiB,ram=2TiB", "given twice"), ("nodes=2", "missing"),
-    ("ram=1GiB,hole=4GiB-3GiB", "ends before"), ("ram=1GiB,hole=1GiB-3GiB,hole=2GiB-4GiB", "overlap"),
-    ("ram=1TiB,pmem=1GiB@1GiB", "overlaps"), ("ram=1TiB,pmem=1GiB", "SIZE@ADDRESS"), ("ram=1000", "page size"),
-    ("ram=128TiB", "2\\^46"), ("ram=1TiB,nodes=0", "nodes"), ("ram=1TiB,kernel=vax", "vax"),
-    ("ram=-1GiB", "-1GiB"), ("ram=1GiB,", "KEY=VALUE"), ("ram=9999999PiB", "2\\^63"),
-])
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("ram=1TiB,cpu=4", "cpu=4"),
+        ("ram=1XiB", "1XiB"),
+        ("ram=1TiB,ram=2TiB", "given twice"),
+        ("nodes=2", "missing"),
+        ("ram=1GiB,hole=4GiB-3GiB", "ends before"),
+        ("ram=1GiB,hole=1GiB-3GiB,hole=2GiB-4GiB", "overlap"),
+        ("ram=1TiB,pmem=1GiB@1GiB", "overlaps"),
+        ("ram=1TiB,pmem=1GiB", "SIZE@ADDRESS"),
+        ("ram=1000", "page size"),
+        ("ram=128TiB", "2\\^46"),
+        ("ram=1TiB,nodes=0", "nodes"),
+        ("ram=1TiB,kernel=vax", "vax"),
+        ("ram=-1GiB", "-1GiB"),
+        ("ram=1GiB,", "KEY=VALUE"),
+        ("ram=9999999PiB", "2\\^63"),
+    ],
+)
 def test_a_bad_spec_is_named(spec, says):
     with pytest.raises(InputError, match=says):
         Machine.load(spec)
@@ -285,7 +348,9 @@ def test_sizes_are_exact():
 def test_an_unknown_architecture_or_page_size_is_said_aloud():
     iomem = "00000000-3fffffff : System RAM"
     assert any("taken as x86_64" in n for n in Machine.from_capture(Texts(arch=None, iomem=iomem)).notes)
-    zoneinfo = "Node 0, zone   Normal\n        spanned  16384\n        present  16384\n  start_pfn:           0\n"
+    zoneinfo = (
+        "Node 0, zone   Normal\n        spanned  16384\n        present  16384\n  start_pfn:           0\n"
+    )
     machine = Machine.from_capture(Texts(arch="ppc64le", page_size=None, iomem=iomem, zoneinfo=zoneinfo))
     assert machine.kernel.page_size == 65536
     with pytest.raises(InputError, match="page size of 8192"):
