@@ -195,7 +195,7 @@ def _pfnmap(args: argparse.Namespace) -> Answer:
 
     kernel = replace(KernelConfig.preset(args.kernel or "x86-64"), nr_cpus=args.nr_cpus)
     pfn_map = pfnmaps.get(args.map)
-    found = ops.count(pfn_map, args.ops, kernel).to_dict()
+    found = ops.load_entries(args.ops, kernel).counts(pfn_map, kernel).to_dict()
 
     def text() -> str:
         levels = [(f"nodes at shift {shift}", nr) for shift, nr in found["nodes_per_shift"].items()]

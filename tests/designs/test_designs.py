@@ -86,7 +86,7 @@ def test_the_proxys_c_text_has_the_assumed_size():
 
 
 def test_descriptors_and_map_of_an_exact_set_by_hand():
-    """100 folios of order 9, packed from pfn 512: 14 nodes of 584 bytes, one slab of 14 on an order-1 slab."""
+    """100 folios of order 9, packed from pfn 512: 14 nodes of 584 bytes, all in one order-1 slab."""
     first = 512 + 512 * range_array(100)
     pinned = PfnSet.from_extents(first, first + 511, 9)
     row = evaluate(Scenario(machine="ram=1GiB", design="dynamic_page", pinned=pinned))
@@ -196,7 +196,7 @@ from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint
 
 class Phyr(Design):
     name, title, order = "phyr", "phyr", 990
-    summary, tag, source = "16 bytes for each contiguous range in flight.", "none", "Matthew Wilcox, January 2022"
+    summary, tag, source = "16 bytes for each contiguous range in flight.", "none", "Wilcox, 2022"
     def paths(self, kernel, map_loads=0): return VMEMMAP_PATHS
     def footprint(self, setting): return Footprint({"phyrs": 16 * setting.population.nr_pages})
     def limits(self, kernel): return {"pages": "none"}

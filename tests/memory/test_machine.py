@@ -236,7 +236,7 @@ def test_hvo_off_takes_nothing_off():
     assert replace(machine, hvo_on=False).memmap_pages == 32768
 
 
-# -- properties -----------------------------------------------------------------------------------------------
+# -- properties -------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), max_size=12))
@@ -272,7 +272,7 @@ def test_a_spec_lays_all_ram_around_its_holes(ram, nodes, holes):
         assert not machine.ram.contains([hole << 18, ((hole + 1) << 18) - 1]).any()
 
 
-# -- bad input: one line, naming the value and the rule -------------------------------------------------------
+# -- bad input: one line, naming the value and the rule ---------------------------------------------
 
 
 @pytest.mark.parametrize(
