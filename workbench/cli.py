@@ -224,7 +224,15 @@ def _verify(args: argparse.Namespace) -> Answer:
 
     def text() -> str:
         lines = [f"{found['passed']} of {found['cases']} cases agree with the kernel's own answers"]
-        return "\n".join([*lines, *(f"  differs: {printable(name)}" for name in found["failed"])])
+        return "\n".join(
+            [
+                *lines,
+                *(
+                    f"  {printable(name)}: {printable(str(why))}"
+                    for name, why in found["differences"].items()
+                ),
+            ]
+        )
 
     return found, text, 1 if found["failed"] else 0
 
