@@ -46,6 +46,7 @@ from workbench.pfnmaps.xarray import (
 
 MAX_EXPANDED = 1 << 24  # entries of one op that are no extent; assumed, to bound memory near 1 GiB
 MAX_EXTENTS = 1 << 25  # of all ops together; assumed, for the same
+MAX_PFNS = 1 << 27  # of a .npy; the same
 VALUE_MODULUS = 1 << 61  # the golden file's values are kept modulo this
 
 Piece = tuple[int, int, int]  # first and last index of an entry, node->shift of the node it sits in
@@ -560,11 +561,11 @@ def read_ops(path: str | os.PathLike[str]) -> list[Any] | U64:
 
 def _read_npy(path: Path) -> U64:
     try:
-        pfns = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, OverflowError, SyntaxError) as error:
+        pfns = np.lib.format.open_memmap(path, mode="r")  # never unpickles
+    except (ValueError, EOFError, OverflowError, SyntaxError) as error:
         raise InputError(f"is no array of numbers in NumPy's format: {error}", file=path) from None
-    if not isinstance(pfns, np.ndarray):
-        raise InputError("holds several arrays; one is wanted", file=path)
+    if pfns.size > MAX_PFNS:
+        raise InputError(f"holds {pfns.size} pfns; the limit is {MAX_PFNS}", file=path)
     if pfns.dtype.newbyteorder("=") != np.uint64 or pfns.ndim != 1:
         raise InputError(f"holds {pfns.dtype} of shape {pfns.shape}; pfns are uint64 in one row", file=path)
     return np.array(pfns, dtype=np.uint64)

@@ -73,11 +73,9 @@ def nodes_per_shift(pfns: PfnSet, chunk_shift: int = 6, root: int | None = None)
     >>> nodes_per_shift(PfnSet.from_pfns([1 << 27], order=9))    # no leaf: it sits at shift 6
     {6: 1, 12: 1, 18: 1, 24: 1}
     """
-    needed = root_shift(pfns, chunk_shift)
-    if needed is None:
-        return {}
+    tallest = max(-1 if shift is None else shift for shift in (root, root_shift(pfns, chunk_shift)))
     counts = {}
-    for shift in range(0, max(needed, root or 0) + 1, chunk_shift):
+    for shift in range(0, tallest + 1, chunk_shift):
         nodes = entries_at_most(pfns, shift, chunk_shift).distinct_prefixes(shift + chunk_shift)
         if nodes:
             counts[shift] = nodes
