@@ -358,11 +358,15 @@ class PfnSet:
         >>> list(PfnSet.from_pfns([5, 600]) | PfnSet.from_pfns([0], order=9))
         [(0, 511, 9), (600, 600, 0)]
         """
+        if not self or not other:
+            return self or other
         first, last, mine, theirs = self._segments(other)
         return self._picked(first, last, np.maximum(mine, theirs))
 
     def intersection(self, other: PfnSet) -> PfnSet:
         """Pages in both, in entries of the smaller order."""
+        if not self or not other:
+            return self.empty()
         first, last, mine, theirs = self._segments(other)
         return self._picked(first, last, np.minimum(mine, theirs))
 
@@ -374,6 +378,8 @@ class PfnSet:
         >>> list(PfnSet.from_extents([0], [1023], 9) - PfnSet.from_pfns([511]))
         [(0, 510, 0), (512, 1023, 9)]
         """
+        if not self or not other:
+            return self
         first, last, mine, theirs = self._segments(other)
         left = self._picked(first, last, np.where(theirs < 0, mine, np.int16(-1)))
         if not left.order.any():

@@ -21,7 +21,7 @@ class MapCounts:
     nr_entries: int
     nr_nodes: int
     nodes_per_shift: Mapping[int, int]  # node->shift -> nodes; empty where the map has no such levels
-    height: int  # levels that a lookup of the highest entry passes
+    height: int  # levels from the root to the leaves, or steps of a search
     node_bytes: int  # sizeof of all nodes
     slab_bytes: int  # bytes of the slab pages that hold them; 0 where no slab is used
     bytes: int  # all memory the map takes: nodes, slab waste, tables
