@@ -48,6 +48,11 @@ class Scenario:
         Pages of pmem and device memory in use, or a share of them.
     proxy_bytes : int
         sizeof(struct page_proxy), assumed.
+    mix : str
+        The page mix that memdescs are counted for: a capture's name or one of ``pagemix.ASSUMED``; ``""`` is
+        the machine's own.
+    folio_desc_bytes : int
+        Size of a folio descriptor; 80 as in the memdesc plan.
     pinned : PfnSet, optional
         The exact set of pinned pages, instead of ``nr_pinned`` and ``run_pages``.
 
@@ -68,6 +73,8 @@ class Scenario:
     describe_device: bool = False
     nr_device_used: int | str = 0
     proxy_bytes: int = 64
+    mix: str = ""
+    folio_desc_bytes: int = 80
     pinned: PfnSet | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -91,6 +98,7 @@ class Row:
     parts: Mapping[str, int]
     exact: bool
     notes: tuple[str, ...]
+    elsewhere: Mapping[str, int]  # bytes outside RAM, by name; not part of the total
     nr_pages: int  # pages that the design describes: RAM, and device memory where that is asked for
     nr_pinned: int
 
@@ -124,6 +132,7 @@ class Row:
             "percent_of_ram": self.percent_of_ram,
             "exact": self.exact,
             "notes": list(self.notes),
+            "elsewhere": dict(self.elsewhere),
             "machine": self.machine.name,
             "kernel": self.machine.kernel.name,
             "pfn_map": self.scenario.pfn_map,
@@ -194,7 +203,13 @@ def evaluate(scenario: Scenario) -> Row:
             f"{population.nr_pages} pinned pages, but {machine.name} has {machine.nr_pages_ram} pages of RAM"
         )
     setting = Setting(
-        machine, population, pfnmaps.get(scenario.pfn_map), scenario.describe_device, scenario.proxy_bytes
+        machine,
+        population,
+        pfnmaps.get(scenario.pfn_map),
+        describe_device=scenario.describe_device,
+        proxy_bytes=scenario.proxy_bytes,
+        mix=scenario.mix,
+        folio_desc_bytes=scenario.folio_desc_bytes,
     )
     found = design.footprint(setting)
     return Row(
@@ -203,6 +218,7 @@ def evaluate(scenario: Scenario) -> Row:
         parts=found.parts,
         exact=found.exact,
         notes=found.notes,
+        elsewhere=found.elsewhere,
         nr_pages=machine.nr_pages_ram + (device_pages if scenario.describe_device else 0),
         nr_pinned=population.nr_pages,
     )

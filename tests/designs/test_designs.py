@@ -14,7 +14,7 @@ TIB = "ram=1TiB"
 
 
 def test_the_first_five_designs_are_there():
-    assert designs.names()[:5] == ["static", "hvo", "proxy_bit", "dynamic_page", "foll_pin"]
+    assert {"static", "hvo", "proxy_bit", "dynamic_page", "foll_pin"} <= set(designs.names())
     assert {"dynamic_page:flag", "dynamic_page:range"} <= set(designs.names(variants=True))
 
 

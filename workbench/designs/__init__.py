@@ -26,7 +26,10 @@ def registry() -> dict[str, Design]:
         classes += [
             cls
             for _, cls in inspect.getmembers(module, inspect.isclass)
-            if issubclass(cls, Design) and cls.__module__ == module.__name__ and not inspect.isabstract(cls)
+            if issubclass(cls, Design)
+            and cls.__module__ == module.__name__
+            and not inspect.isabstract(cls)
+            and hasattr(cls, "name")
         ]
     found: dict[str, Design] = {}
     for cls in sorted(classes, key=lambda cls: (cls.order, cls.name)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from workbench.errors import InputError
@@ -53,6 +53,9 @@ class Footprint:
     parts: Mapping[str, int]
     exact: bool = True  # False where a part is an expectation over random placement, or a bound
     notes: tuple[str, ...] = ()
+    elsewhere: Mapping[str, int] = field(
+        default_factory=dict
+    )  # bytes that are not RAM, by name; not in the total
 
     @property
     def total_bytes(self) -> int:
@@ -69,6 +72,8 @@ class Setting:
     pfn_map: PfnMap
     describe_device: bool = False  # pmem and device memory need descriptors too
     proxy_bytes: int = 64  # assumed; designs/proxy_bit.py says why
+    mix: str = ""  # page mix: a capture, an assumed one, or "" for the machine's own
+    folio_desc_bytes: int = 80  # designs/memdesc.py
 
     @property
     def kernel(self) -> KernelConfig:

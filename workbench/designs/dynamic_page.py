@@ -73,20 +73,25 @@ class DynamicPage(Design):
         )
 
     def footprint(self, setting: Setting) -> Footprint:
+        parts, notes = static_parts(replace(setting, describe_device=False))
+        uses = ["ram"]
         if setting.describe_device:
-            parts, notes = static_parts(replace(setting, describe_device=False))
             parts.pop("pmem memmap", None)
-            counts = map_counts(setting, "device")
+            uses = ["ram", "device"] if setting.population.nr_pages else ["device"]
             notes.append("pmem and device memory: descriptors for what is in use, instead of a memmap")
-        else:
-            parts, notes = static_parts(setting)
-            counts = map_counts(setting)
-        parts |= descriptor_parts(
-            "dynamic_page", sizeof_dynamic_page(setting.kernel), counts.nr_entries, setting.kernel
-        )
-        parts |= map_parts(counts)
-        notes += [counts.note] if counts.note else []
-        return Footprint(parts, exact=counts.exact, notes=tuple(notes))
+        exact = True
+        size = sizeof_dynamic_page(setting.kernel)
+        for use in uses:
+            counts = map_counts(setting, use)
+            found = descriptor_parts("dynamic_page", size, counts.nr_entries, setting.kernel)
+            found |= map_parts(counts)
+            exact &= counts.exact
+            notes += [counts.note] if counts.note else []
+            for name, value in found.items():
+                parts[name] = parts.get(name, 0) + value
+        if len(uses) == 2:
+            notes.append("one pfn map for RAM and one for device memory")
+        return Footprint(parts, exact=exact, notes=tuple(dict.fromkeys(notes)))
 
     def limits(self, kernel: KernelConfig) -> dict[str, str]:
         flag = {} if self.variant == "range" else {"page flag": "one bit of page->flags, which are scarce"}

@@ -173,11 +173,15 @@ class KernelConfig:
         key = name.strip()
         if key in known:
             return known[key]
+        found = re.compile(rf"{re.escape(key.lower())}(?![a-z0-9])")  # 6.1 is not 6.12
         hits = [k for k in known if key and key.lower() in k.lower()]
-        starts = [k for k in hits if k.lower().startswith(key.lower())]
-        for found in (hits, starts):
-            if len(found) == 1:
-                return known[found[0]]
+        for some in (
+            hits,
+            [k for k in hits if found.match(k.lower())],
+            [k for k in hits if found.search(k.lower())],
+        ):
+            if len(some) == 1:
+                return known[some[0]]
         what = f"fits {', '.join(hits)}" if hits else "is none of " + ", ".join(known)
         raise InputError(f"kernel preset {key!r} {what}; name one")
 
