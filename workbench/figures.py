@@ -1,0 +1,459 @@
+"""Tables in, plotly figures out. Nothing is computed here that a test would want to check.
+
+Sizes stay exact integers in the hover texts and become KiB, MiB, GiB only on an axis. Every colour has a
+second coding (pattern, dash, marker or text), so that no figure depends on colour alone; the colours are
+those of Okabe and Ito, readable on light and on dark paper. Text that comes from files is inert: plotly
+understands a little HTML, so it is escaped first.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from workbench.kernel.structs import Struct
+
+#: Okabe and Ito's palette without black, which would vanish on dark paper; grey stands in for it.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B3A900", "#8A8A8A")
+PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "triangle-down")
+PART = "part:"  # prefix of the columns that hold a design's parts, in bytes
+CACHE_LINE = 64  # bytes; x86-64, arm64 and riscv64 (ppc64 has 128, s390 256)
+MAX_LINES = 64  # cache lines that a struct picture shows; longer structs are cut, and the title says so
+_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
+
+
+def inert(text: object) -> str:
+    """Text that neither HTML nor plotly's own markup can act on.
+
+    Examples
+    --------
+    >>> inert("<b>x</b>")
+    '&lt;b&gt;x&lt;/b&gt;'
+    """
+    return html.escape(printable(str(text)), quote=True)
+
+
+def unit(largest_bytes: float) -> tuple[int, str]:
+    """The unit whose axis shows this many bytes with one to four digits before the point.
+
+    Examples
+    --------
+    >>> unit(3 * 2**30)
+    (1073741824, 'GiB')
+    """
+    return next((scale, name) for scale, name in _UNITS if largest_bytes >= scale or scale == 1)
+
+
+def size(nr_bytes: int) -> str:
+    """Bytes for people, rounded: ``"1.5 GiB"``; exact where it says bytes.
+
+    Examples
+    --------
+    >>> size(1536), size(1 << 40), size(80)
+    ('1.5 KiB', '1 TiB', '80 bytes')
+    """
+    scale, name = unit(abs(nr_bytes))
+    return f"{nr_bytes / scale:.4g} {name}"
+
+
+@functools.cache
+def _order() -> dict[str, int]:
+    """A design keeps its colour and dash whatever else is on the figure: its place in the registry."""
+    from workbench import designs
+
+    return {name: place for place, name in enumerate(designs.registry())}
+
+
+def _style(design: str) -> dict[str, str]:
+    place = _order().get(design, sum(design.encode()))
+    return {"color": COLOURS[place % 8], "dash": DASHES[place % 6], "symbol": MARKERS[place % 8]}
+
+
+@functools.cache
+def _template() -> go.layout.Template:
+    import plotly.graph_objects as go
+
+    grid = {"gridcolor": "#d9d9d9", "zerolinecolor": "#b0b0b0", "automargin": True, "title": {"standoff": 8}}
+    return go.layout.Template(layout={
+        "font": {"family": "system-ui, 'DejaVu Sans', sans-serif", "size": 13, "color": "#1c1c1c"},
+        "paper_bgcolor": "white", "plot_bgcolor": "white", "colorway": COLOURS, "separators": ".,",
+        "xaxis": grid, "yaxis": {**grid, "ticklabelstandoff": 6},
+        "hoverlabel": {"align": "left", "bgcolor": "white"},
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        "margin": {"l": 8, "r": 16, "t": 44, "b": 8},
+        "title": {"x": 0, "xref": "paper", "y": 0.99, "yanchor": "top", "font": {"size": 15}},
+    })
+
+
+def _figure(title: str, height: int, data: list[dict[str, Any]], *, file: str, alt: str,
+            below: str = "", **layout: Any) -> go.Figure:
+    """A figure in the workbench's clothes, built in one go; ``alt`` is what a screen reader says."""
+    import plotly.graph_objects as go
+
+    return go.Figure({"data": data, "layout": {
+        "template": _template(), "height": height, "autosize": True,
+        "title": {"text": title, "subtitle": {"text": below}},
+        "meta": {"file": file, "alt": alt}, **layout}})
+
+
+def _panels(heights: Sequence[int], gap: int) -> list[tuple[float, float]]:
+    """Domains of panels below each other, first on top, from heights in pixels."""
+    total, at, found = sum(heights) + gap * (len(heights) - 1), 0, []
+    for height in heights:
+        found.append((1 - (at + height) / total, 1 - at / total))
+        at += height + gap
+    return found
+
+
+def _axes(panel: int) -> tuple[str, str]:
+    """What traces call the axes of a panel, counted from 0."""
+    return (f"x{panel + 1}", f"y{panel + 1}") if panel else ("x", "y")
+
+
+def nothing(why: str, height: int = 160) -> go.Figure:
+    """A figure that says why there is none: never an old picture under new labels."""
+    note = {"text": inert(why), "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+    return _figure("", height, [], file="none", alt=why, annotations=[note], xaxis={"visible": False},
+                   yaxis={"visible": False})
+
+
+def parts_of(table: pd.DataFrame) -> list[str]:
+    """The names of the parts in a table, in its column order, without those that are 0 in every row."""
+    return [c.removeprefix(PART) for c in table.columns if c.startswith(PART) and (table[c] != 0).any()]
+
+
+def _rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _how(table: pd.DataFrame) -> list[str]:
+    """Per row, how its numbers were made, for the hover text."""
+    return ["counted exactly" if exact else "an expectation, not a count" for exact in table["exact"]]
+
+
+def overhead_by_part(table: pd.DataFrame) -> go.Figure:
+    """Bytes of each design, stacked by part; a second panel without the largest part where it hides the rest.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per scenario, as ``compare()`` returns it: ``design``, ``exact``, ``part:NAME`` in bytes.
+    """
+    parts = parts_of(table)
+    largest = max(parts, key=lambda part: int(table[PART + part].max()), default=None)
+    small = [part for part in parts if part != largest]
+    rest = max((sum(int(row[PART + part]) for part in small) for _, row in table.iterrows()), default=0)
+    top = max((int(value) for value in table["total_bytes"]), default=0)
+    panels = [("all parts", parts, top)]
+    if 0 < rest < top / 8:
+        panels.append((f"without {largest}", small, rest))
+    names, how = [inert(name) for name in labels(table)], _how(table)
+    heights = [30 * len(table) + 14] * len(panels)
+    data, layout = [], {}
+    for panel, (label, shown, most) in enumerate(panels):
+        (scale, name), (x, y) = unit(most), _axes(panel)
+        for part in shown:
+            place, values = parts.index(part), [int(value) for value in table[PART + part]]
+            data.append({
+                "type": "bar", "orientation": "h", "y": names, "x": [value / scale for value in values],
+                "xaxis": x, "yaxis": y, "name": inert(part), "legendgroup": part, "showlegend": panel == 0,
+                "marker": {"color": COLOURS[place % 8], "line": {"width": 0},
+                           "pattern": {"shape": PATTERNS[place % 8], "size": 6, "solidity": 0.35,
+                                       "fgcolor": "rgba(255,255,255,0.65)", "fillmode": "overlay"}},
+                "customdata": [[f"{value:,}", made] for value, made in zip(values, how, strict=True)],
+                "hovertemplate": f"<b>%{{y}}</b><br>{inert(part)}: %{{customdata[0]}} bytes<br>"
+                                 "%{customdata[1]}<extra></extra>"})
+        layout[x.replace("x", "xaxis")] = {"title": {"text": f"{name}, {label}"}, "tickformat": ",~g",
+                                           "rangemode": "tozero", "anchor": y}
+        layout[y.replace("y", "yaxis")] = {"autorange": "reversed", "showgrid": False, "anchor": x,
+                                           "domain": _panels(heights, 62)[panel]}
+    height = sum(heights) + 62 * len(panels) + 52 + 24 * -(-len(parts) // 3)
+    return _figure("Memory that describes pages, by part", height, data, file="overhead-by-part",
+                   barmode="stack", alt="Stacked bars: bytes of each design by part", **layout)
+
+
+def labels(table: pd.DataFrame) -> list[str]:
+    """What to call each row: its design, and whatever else tells two rows of one design apart."""
+    names = [str(name) for name in table["design"]]
+    if len(set(names)) == len(names):
+        return names
+    for column in ("machine", "pfn_map", "kernel", "nr_pinned", "run_pages", "folio_order"):
+        if column in table and table[column].nunique() > 1:
+            names = [f"{name}, {value}" for name, value in zip(names, table[column], strict=True)]
+    return names
+
+
+def percent_of_ram(table: pd.DataFrame) -> go.Figure:
+    """What share of RAM each design takes, with the value written beside its bar."""
+    values = [float(value) for value in table["percent_of_ram"]]
+    bars = {
+        "type": "bar", "orientation": "h", "y": [inert(name) for name in labels(table)], "x": values,
+        "text": [f"{value:,.6g} %" for value in values], "textposition": "outside", "cliponaxis": False,
+        "marker": {"color": [_style(name)["color"] for name in table["design"]]},
+        "customdata": [[f"{int(row['total_bytes']):,}", float(row["bytes_per_page"]), how]
+                       for row, how in zip(_rows_of(table), _how(table), strict=True)],
+        "hovertemplate": "<b>%{y}</b><br>%{x:.8g} % of RAM<br>%{customdata[0]} bytes<br>"
+                         "%{customdata[1]:,.6g} bytes per page<br>%{customdata[2]}<extra></extra>"}
+    return _figure("Share of RAM", 120 + 30 * len(table), [bars], file="percent-of-ram", showlegend=False,
+                   alt="Bars: percent of RAM that each design takes",
+                   xaxis={"title": {"text": "% of RAM"}, "range": [0, max([*values, 1e-9]) * 1.3],
+                          "tickformat": "~g"},
+                   yaxis={"autorange": "reversed", "showgrid": False})
+
+
+def overhead_against_pinned(table: pd.DataFrame, break_even: pd.DataFrame | None = None,
+                            at: float | None = None, of: str = "RAM") -> go.Figure:
+    """Bytes beyond the static memmap as more pages are pinned, on two logarithmic axes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Lines over counts of pages: ``design``, ``nr_pages``, ``percent``, ``added_bytes``, ``exact``.
+    break_even : DataFrame, optional
+        One row per crossing: ``design``, ``other``, ``nr_pages``, ``percent``, ``added_bytes``.
+    at : float, optional
+        The percent to mark: where the slider is.
+    of : str
+        What the percentages are of.
+    """
+    table = table[table["percent"] > 0]
+    data: list[dict[str, Any]] = []
+    notes, nothing_added = [], []
+    for design, rows in table.groupby("design", sort=False):
+        if not (rows["added_bytes"] > 0).any():
+            nothing_added.append(inert(design))
+            continue
+        style = _style(str(design))
+        data.append({
+            "type": "scatter", "x": [float(value) for value in rows["percent"]],
+            "y": [int(value) for value in rows["added_bytes"]], "name": inert(design),
+            "mode": "lines" if rows["added_bytes"].nunique() == 1 else "lines+markers",
+            "line": {"color": style["color"], "dash": style["dash"]},
+            "marker": {"symbol": style["symbol"], "size": 6, "color": style["color"]},
+            "customdata": [[f"{int(row['nr_pages']):,}", f"{int(row['added_bytes']):,}", how]
+                           for row, how in zip(_rows_of(rows), _how(rows), strict=True)],
+            "hovertemplate": f"<b>{inert(design)}</b><br>%{{customdata[0]}} pages, %{{x:.4g}} %<br>"
+                             "%{customdata[1]} bytes<br>%{customdata[2]}<extra></extra>"})
+    for place, row in enumerate([] if break_even is None else _rows_of(break_even)):
+        x, y = float(row["percent"]), int(row["added_bytes"])
+        text = f"{inert(row['design'])} = {inert(row['other'])}"
+        data.append({
+            "type": "scatter", "x": [x], "y": [y], "name": "break-even", "legendgroup": "break-even",
+            "mode": "markers", "showlegend": place == 0,
+            "marker": {"symbol": "circle-open", "size": 15, "color": "#D55E00", "line": {"width": 3}},
+            "customdata": [[f"{int(row['nr_pages']):,}", f"{y:,}"]],
+            "hovertemplate": f"<b>break-even: {text}</b><br>%{{customdata[0]}} pages, %{{x:.4g}} %<br>"
+                             "%{customdata[1]} bytes<extra></extra>"})
+        notes.append({"x": math.log10(x), "y": math.log10(y), "text": f"{text}<br>at {x:.3g} %", "ax": -150,
+                      "ay": 40 + 44 * place, "arrowhead": 0, "arrowcolor": "#8A8A8A", "align": "left",
+                      "borderpad": 2, "bgcolor": "rgba(128,128,128,0.15)"})
+    line = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper",
+            "line": {"color": "#8A8A8A", "dash": "dot", "width": 2}}
+    said = f"{', '.join(nothing_added)}: nothing beyond it" if nothing_added else ""
+    ticks = _powers_of_two([int(value) for value in table["added_bytes"] if value > 0])
+    return _figure("Memory beyond the static memmap", 420, data, file="overhead-against-pinned",
+                   hovermode="closest", annotations=notes, shapes=[line] if at else [],
+                   alt="Lines: bytes that each design adds, against the share of pinned pages",
+                   below=said,
+                   xaxis={"type": "log", "title": {"text": f"pages, % of {of}"}, "dtick": 1,
+                          "exponentformat": "none",
+                          "range": [math.log10(table["percent"].min()) - 0.05 if len(table) else -6, 2.08]},
+                   yaxis={"type": "log", "tickvals": ticks, "ticktext": [size(tick) for tick in ticks]})
+
+
+def _powers_of_two(values: Sequence[int]) -> list[int]:
+    """At most ten ticks that cover the values, each a power of two: 1 MiB, 32 MiB, 1 GiB."""
+    if not values:
+        return []
+    low, high = min(values).bit_length() - 1, max(values).bit_length()
+    step = next(step for step in (1, 2, 5, 10, 20) if (high - low) // step < 10)
+    return [1 << shift for shift in range(low - low % step, high + 1, step)]
+
+
+def pfn_anatomy(table: pd.DataFrame, pfn: int) -> go.Figure:
+    """The bits of a pfn, most significant left, as each structure reads them.
+
+    ``table`` has ``structure``, ``field``, ``first_bit``, ``nr_bits``, ``value``.
+    """
+    data = []
+    for place, row in enumerate(_rows_of(table)):
+        last = row["first_bit"] + row["nr_bits"] - 1
+        data.append({
+            "type": "bar", "orientation": "h", "y": [inert(row["structure"])], "base": [row["first_bit"]],
+            "x": [row["nr_bits"]], "text": [f"{inert(row['field'])}<br>{row['value']:,}"],
+            "textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "constraintext": "inside",
+            "textfont": {"color": "#1c1c1c", "size": 12},
+            "marker": {"color": list(_FILLS.values())[place % 4], "line": {"color": "#4d4d4d", "width": 1}},
+            "hovertemplate": f"<b>{inert(row['structure'])}: {inert(row['field'])}</b><br>"
+                             f"bits {row['first_bit']} to {last}: {row['value']:,}<extra></extra>"})
+    top = int((table["first_bit"] + table["nr_bits"]).max())
+    return _figure(f"pfn {pfn:#x} = {pfn:,}", 108 + 62 * table["structure"].nunique(), data, bargap=0.25,
+                   file="pfn-anatomy", alt="Bits of a pfn as sparsemem and an XArray read them",
+                   showlegend=False, barmode="overlay",
+                   xaxis={"range": [top, 0], "dtick": 6, "title": {"text": "bit of the pfn"}},
+                   yaxis={"autorange": "reversed", "showgrid": False})
+
+
+# -- structs -------------------------------------------------------------------------------------------------
+
+#: kind of bytes -> fill; light, since the text on it is dark on any paper.
+_FILLS = {"scalar": "#9FD3F2", "pointer": "#8FD9BF", "struct": "#F6CF80", "bit-field": "#E6B8D3",
+          "hole": "#D6D6D6", "padding": "#D6D6D6"}
+_HATCH = {"hole": "/", "padding": "."}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a struct inside one cache line, in one lane; offsets and widths in bytes."""
+
+    line: int
+    lane: int
+    start: float
+    width: float
+    kind: str
+    name: str
+    hover: str
+
+
+def struct_layout(*structs: Struct) -> go.Figure:
+    """Structs as pictures: a row for each 64-byte cache line, a lane for each arm of a union.
+
+    Holes are hatched. A member that crosses a cache line appears in both. What shares bytes stands one above
+    the other, so nothing hides anything. Several structs stand below each other, on one scale.
+    """
+    drawn = [_rows(pieces(struct)) for struct in structs]
+    lanes = [max((row for row, _ in rows), default=0) + 1 for rows in drawn]
+    titles = [_struct_title(struct) for struct in structs]
+    heights, gap = [27 * nr for nr in lanes], 66
+    layout: dict[str, Any] = {"annotations": [], "shapes": []}
+    data: list[dict[str, Any]] = []
+    shown: set[str] = set()
+    for panel, rows in enumerate(drawn):
+        (x, y), domain = _axes(panel), _panels(heights, gap)[panel]
+        for kind, fill in _FILLS.items():
+            own = [(row, piece) for row, piece in rows if piece.kind == kind]
+            if own:
+                data.append(_bars(kind, fill, own, xaxis=x, yaxis=y, showlegend=kind not in shown))
+                shown.add(kind)
+        first = {piece.line: row for row, piece in reversed(rows)}
+        layout[x.replace("x", "xaxis")] = {
+            "range": [0, CACHE_LINE], "dtick": 8, "anchor": y,
+            "title": {"text": "byte in the cache line" if panel == len(drawn) - 1 else ""}}
+        layout[y.replace("y", "yaxis")] = {
+            "range": [lanes[panel] - 0.5, -0.5], "showgrid": False, "zeroline": False, "anchor": x,
+            "domain": domain, "tickvals": list(first.values()),
+            "ticktext": [f"line {line}, byte {line * CACHE_LINE}" for line in first]}
+        layout["shapes"] += [{"type": "line", "xref": x, "x0": 0, "x1": CACHE_LINE, "yref": y, "y0": at - 0.5,
+                              "y1": at - 0.5, "line": {"color": "#8A8A8A", "width": 1}}
+                             for at in list(first.values())[1:]]
+        if len(drawn) > 1:
+            layout["annotations"].append({
+                "text": titles[panel], "showarrow": False, "xref": "paper", "x": 0, "xanchor": "left",
+                "yref": "paper", "y": domain[1], "yanchor": "bottom", "font": {"size": 15}})
+    height = sum(heights) + gap * (len(heights) - 1) + 136
+    return _figure("" if len(drawn) > 1 else titles[0], height, data, file="struct-layout", barmode="overlay",
+                   bargap=0, alt="; ".join(titles), **layout)
+
+
+def _bars(kind: str, fill: str, own: Sequence[tuple[int, Piece]], **more: Any) -> dict[str, Any]:
+    """All pieces of one kind as one trace."""
+    return {
+        "type": "bar", "orientation": "h", "name": kind, "legendgroup": kind, "width": 0.9,
+        "y": [row for row, _ in own], "base": [piece.start for _, piece in own],
+        "x": [piece.width for _, piece in own], "textposition": "inside", "insidetextanchor": "middle",
+        "text": [inert(piece.name) if len(piece.name) <= 3.5 * piece.width else "" for _, piece in own],
+        "textangle": 0, "constraintext": "inside", "textfont": {"color": "#1c1c1c", "size": 12},
+        "customdata": [piece.hover for _, piece in own], "hovertemplate": "%{customdata}<extra></extra>",
+        "marker": {"color": fill, "line": {"color": "#4d4d4d", "width": 1},
+                   "pattern": {"shape": _HATCH.get(kind, ""), "size": 7, "solidity": 0.25,
+                               "fgcolor": "#6d6d6d", "fillmode": "overlay"}},
+        **more}
+
+
+def _struct_title(struct: Struct) -> str:
+    holes = sum(hole["size"] for hole in struct.holes)
+    cut = f" (the first {MAX_LINES} cache lines)" if struct.size > MAX_LINES * CACHE_LINE else ""
+    return (f"{struct.kind} {inert(struct.name)}: {struct.size:,} bytes, {holes:,} in holes, "
+            f"{struct.padding:,} of padding{cut}")
+
+
+def _rows(found: Iterable[Piece]) -> list[tuple[int, Piece]]:
+    """Number the lanes in use of each cache line, lines one below the other."""
+    found = sorted(found, key=lambda piece: (piece.line, piece.lane, piece.start))
+    lanes = {lane: row for row, lane in enumerate(dict.fromkeys((p.line, p.lane) for p in found))}
+    return [(lanes[piece.line, piece.lane], piece) for piece in found]
+
+
+def pieces(struct: Struct) -> list[Piece]:
+    """What a struct's picture shows: its innermost members and its holes, cut at cache lines."""
+    found: list[Piece] = []
+    for member, lane in _leaves(struct.members, struct.kind == "union"):
+        start, end = member.start_bit / 8, member.end_bit / 8
+        bits = member.bit_size is not None
+        what = f"{member.bit_size} bits from bit {member.bit_offset:,}" if bits else f"{member.size:,} bytes"
+        hover = f"<b>{inert(member.name)}</b><br>{inert(member.type)}<br>offset {member.offset:,}, {what}"
+        name = f"{member.name}:{member.bit_size}" if bits else member.name
+        found += _cut(start, end - start, lane, _kind(member), name, hover)
+    gaps: list[tuple[str, float, float]] = [("hole", hole["offset"], hole["size"]) for hole in struct.holes]
+    gaps += [("hole", hole["bit_offset"] / 8, hole["bit_size"] / 8) for hole in struct.bit_holes]
+    gaps += [("padding", struct.size - struct.padding, struct.padding)] if struct.padding else []
+    for kind, start, width in gaps:
+        hover = f"<b>{kind}</b><br>offset {start:,g}, {width:,g} bytes that nothing uses"
+        found += _cut(start, width, 0, kind, kind, hover)
+    return found
+
+
+def _kind(member: Any) -> str:
+    if member.bit_size is not None:
+        return "bit-field"
+    if member.type.rstrip().endswith("*") or "(*" in member.type:
+        return "pointer"
+    return "struct" if member.type.startswith(("struct ", "union ")) else "scalar"
+
+
+def _cut(start: float, width: float, lane: int, kind: str, name: str, hover: str) -> list[Piece]:
+    """One piece for each cache line that the stretch touches."""
+    cut, end = [], min(start + width, MAX_LINES * CACHE_LINE)
+    while start < end:
+        line = int(start // CACHE_LINE)
+        stop = min(end, (line + 1) * CACHE_LINE)
+        cut.append(Piece(line, lane, start - line * CACHE_LINE, stop - start, kind, name, hover))
+        start = stop
+    return cut
+
+
+def _leaves(members: Sequence[Any], union: bool) -> list[tuple[Any, int]]:
+    """The innermost members, each with its lane: an arm of a union gets lanes of its own."""
+    found: list[tuple[Any, int]] = []
+
+    def place(at: int, end: int, lane: int, union: bool) -> int:
+        """Place members[at:end]; return how many lanes they take."""
+        used = 0
+        while at < end:
+            inner = at + 1
+            while inner < end and members[inner].depth > members[at].depth:
+                inner += 1
+            own = lane + (used if union else 0)
+            if inner > at + 1:
+                took = place(at + 1, inner, own, members[at].type.startswith("union"))
+            else:
+                found.append((members[at], own))
+                took = 1
+            used = used + took if union else max(used, took)
+            at = inner
+        return used
+
+    place(0, len(members), 0, union)
+    return found
