@@ -40,7 +40,7 @@ from workbench.kernel.structs import (
 MAGIC = 0xEB9F  # BTF_MAGIC, include/uapi/linux/btf.h, v7.3
 MAX_BLOB_BYTES = 64 << 20  # assumed; an allyesconfig kernel's BTF has about 30 MiB
 MAX_IMAGE_BYTES = 256 << 20  # assumed; a distribution's vmlinux without debug information has about 60 MiB
-MAX_PAYLOAD_TRIES = 32  # places in an image that look like compressed data
+MAX_PAYLOAD_TRIES = 32  # places in an image that look like the beginning of one format
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST = range(1, 11)
 RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(11, 20)
@@ -147,8 +147,8 @@ class Btf:
         """The type section as native 32-bit words, the strings, and where the types begin in the blob."""
         order = {b"\x9f\xeb": "<", b"\xeb\x9f": ">"}.get(blob[:2])
         if order is None or len(blob) < 24:
-            raise InputError(f"{len(blob)} bytes that begin with {blob[:2].hex() or 'nothing'}; BTF begins with "
-                             f"magic {MAGIC:#x} and a header of 24 bytes", file=self.file)
+            raise InputError(f"{len(blob)} bytes that begin with {blob[:2].hex() or 'nothing'}; BTF begins "
+                             f"with magic {MAGIC:#x} and a header of 24 bytes", file=self.file)
         version, _, length, type_at, type_bytes, text_at, text_bytes = struct.unpack_from(f"{order}BBIIIII",
                                                                                           blob, 2)
         if version != 1 or length < 24:
@@ -332,7 +332,7 @@ def _find_blob(stream: IO[bytes], size: int, file: str | os.PathLike[str] | None
     places = sorted((found.start(), unpack) for magic, unpack in _PAYLOADS
                     for found, _ in zip(re.finditer(re.escape(magic), data), range(MAX_PAYLOAD_TRIES),
                                         strict=False))
-    for at, unpack in places[:MAX_PAYLOAD_TRIES]:
+    for at, unpack in places:
         try:
             image = unpack(memoryview(data)[at:], budget)
         except (ValueError, EOFError, OSError, lzma.LZMAError, zlib.error, MemoryError, IndexError) as error:

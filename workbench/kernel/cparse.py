@@ -21,7 +21,7 @@ from pycparser.c_parser import CParser, ParseError
 
 from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig, load_layouts
-from workbench.kernel.cpp import BASIC_TYPES, Attribute, Rewriter, fail, preprocess
+from workbench.kernel.cpp import BASIC_TYPES, MARKER, Attribute, Rewriter, fail, preprocess
 from workbench.kernel.structs import (
     MAX_MEMBERS,
     MAX_NESTING,
@@ -33,7 +33,7 @@ from workbench.kernel.structs import (
     split_keyword,
 )
 
-MAX_TEXT_CHARS = 256 << 10  # assumed; include/linux/mm.h, v7.3, has 140 KiB
+MAX_TEXT_CHARS = 512 << 10  # assumed; include/linux/mm.h, v7.3, has 140 KiB
 MAX_OBJECT_BYTES = 2**63 - 1  # PTRDIFF_MAX, gcc's limit for an array
 BIGGEST_ALIGNMENT = 16  # bytes; __BIGGEST_ALIGNMENT__ of gcc 12 on x86-64 without AVX
 POINTER_BYTES = 8
@@ -157,8 +157,9 @@ class _Unit:
             base = node.type
             while isinstance(base, c_ast.TypeDecl):
                 base = base.type
-            if isinstance(base, c_ast.Struct | c_ast.Union) and base.decls is not None:
-                self.definitions[base.name or node.name] = base
+            is_body = isinstance(base, c_ast.Struct | c_ast.Union) and base.decls is not None
+            if is_body and (name := base.name or node.name):
+                self.definitions[name] = base
             stack = [node]
             while stack:
                 found = stack.pop()
@@ -181,7 +182,9 @@ class _Unit:
         """Declarations without the markers between them, each with its own attributes."""
         found: list[tuple[Any, list[Attribute]]] = []
         for decl in decls:
-            marker = re.fullmatch(r"__attribute_(\d+)__", decl.name or "")
+            if not isinstance(decl, c_ast.Decl | c_ast.Typedef):
+                raise fail(_line(decl), f"a {type(decl).__name__} is no declaration of a type or a member")
+            marker = re.fullmatch(MARKER, decl.name or "")
             if not marker:
                 found.append((decl, []))
                 continue
@@ -402,6 +405,8 @@ class _Unit:
         node = decl.type.type if isinstance(decl.type, c_ast.TypeDecl) else decl.type
         if self.ms_extensions:
             return self._type(node).kind in ("struct", "union")
+        if isinstance(node, c_ast.IdentifierType) and node.names[0] not in self.typedefs:
+            self._type(node)  # unknown: perhaps a macro that stands for members
         return isinstance(node, c_ast.Struct | c_ast.Union) and node.name is None
 
     def _alignas(self, node: Any) -> int:
@@ -489,7 +494,7 @@ def _parse(text: str) -> Any:
     except ParseError as error:
         found = re.match(r"[^:]*:(\d+)(?::\d+)?: ?(.*)", str(error), re.DOTALL)
         line, what = (int(found[1]), found[2]) if found else (1, str(error))
-        raise fail(line, f"C syntax error: {what.replace('before: ', 'unexpected ')}") from None
+        raise fail(line, f"C syntax error: {what.lstrip(': ').replace('before: ', 'unexpected ')}") from None
     except AssertionError:
         raise InputError("C syntax error: a declaration that cannot stand in a struct") from None
 

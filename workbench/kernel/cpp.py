@@ -20,11 +20,18 @@ from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig, load_layouts
 from workbench.kernel.structs import MAX_NESTING
 
+MARKER = r"__attribute_(\d+)__"
 MAX_TOKENS = 200_000  # assumed; some ten times what include/linux/mm.h, v7.3, has
 BASIC_TYPES = (Path(__file__).parent / "basic_types.h").read_text()
 
 #: L1_CACHE_BYTES, arch/*/include/asm/cache.h, v7.3; 64 elsewhere.
 _CACHE_LINE_BYTES = {"ppc64le": 128, "s390x": 256}
+#: What the compiler defines for an architecture, and the options that are its name.
+_ARCH_MACROS = {"x86_64": ("__x86_64__", "CONFIG_X86", "CONFIG_X86_64"),
+                "aarch64": ("__aarch64__", "CONFIG_ARM64"),
+                "ppc64le": ("__powerpc64__", "CONFIG_PPC", "CONFIG_PPC64"),
+                "s390x": ("__s390x__", "CONFIG_S390"),
+                "riscv64": ("__riscv", "CONFIG_RISCV")}
 _TOKEN = re.compile(r"""\s+|(?P<word>[A-Za-z_]\w*)|(?P<number>\.?\d(?:[eEpP][+-]|[\w.])*)
     |(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')
     |(?P<mark>\.\.\.|…|<<=|>>=|->|<<|>>|&&|\|\||[=!<>+*/%&|^-]=|\#\#|\+\+|--|[][(){}<>=?:;,.+*/%&|^~!\#-])""",
@@ -77,6 +84,7 @@ def preprocess(text: str, kernel: KernelConfig | None) -> tuple[list[Token], lis
                "XA_CHUNK_SIZE": 1 << config.xa_chunk_shift}
     numbers |= {f"CONFIG_{name}": 1 if value == "y" else value for name, value in options.items()
                 if value == "y" or re.fullmatch(r"0x[0-9a-f]+|\d+", value)}
+    numbers |= dict.fromkeys(_ARCH_MACROS.get(config.arch, ())[:None if kernel else 1], 1)
     macros = {name: _Macro(None, False, _tokens(str(value), 0)) for name, value in numbers.items()}
     known = _basic_macros() if text is not BASIC_TYPES else {}
     reader = _Preprocessor({**known, **macros}, options, kernel.name if kernel else "")
@@ -294,6 +302,9 @@ class Rewriter:
 
     def __init__(self, tokens: list[Token], basic_names: frozenset[str] = frozenset()):
         _check_brackets(tokens)
+        for token in tokens:
+            if re.fullmatch(MARKER, token.text):
+                raise fail(token.line, f"the name {token.text} is taken")
         self.tokens, self.at = tokens, 0
         self.out: list[Token] = []
         self.attributes: list[tuple[int, list[tuple[int | None, Attribute]]]] = []
@@ -339,7 +350,8 @@ class Rewriter:
         self.out += [Token(word, line) for word in text.split()]
 
     def _declaration(self, top: bool) -> None:
-        start, first = len(self.out), self.tokens[self.at]
+        start, first = len(self.out), self._next()
+        self.at -= 1
         if first.text in (";", "_Static_assert"):
             self._skip(";")
             return

@@ -14,16 +14,19 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig, load_layouts, presets
+from workbench.kernel.config import ARCH_FAMILY, KernelConfig, load_layouts, presets
 
 CACHE_LINE_BYTES = 64  # L1_CACHE_BYTES, arch/x86/include/asm/cache.h, v6.12; pahole's default too
 MAX_MEMBERS = 65536  # assumed; task_struct, the longest of the kernel's, has some 300
+#: Where struct page is aligned to two words: HAVE_ALIGNED_STRUCT_PAGE in arch/*/Kconfig, v6.1 to v7.3.
+_ALIGNED_STRUCT_PAGE = ("x86_64", "aarch64", "s390x")
 MAX_NESTING = 64  # assumed; C asks compilers for 63 (C11 5.2.4.1), the kernel uses 6
 
 
@@ -61,11 +64,10 @@ class Member:
         return self.start_bit + (self.size * 8 if self.bit_size is None else self.bit_size)
 
     @property
-    def unit_end_bit(self) -> int:
-        """First bit behind the storage unit: a bit-field's aligned word of its type."""
-        if self.bit_size is None or not self.size:
-            return self.end_bit
-        return -(-self.end_bit // (8 * self.size)) * 8 * self.size
+    def unit_bits(self) -> tuple[int, int]:
+        """First and end bit of the storage unit: for a bit-field, of the aligned words of its type."""
+        unit = 1 if self.bit_size is None or not self.size else 8 * self.size
+        return self.start_bit // unit * unit, -(-self.end_bit // unit) * unit
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,14 @@ class Struct:
     """A struct's or union's layout: sizes and offsets in bytes, members flattened (see `Member`).
 
     ``align`` is exact for C text. BTF and ``data/kernels`` hold no alignment: there it is the smallest power
-    of two that explains the members' types, every offset and the size, so that a struct aligned to more
-    than its size and members show (``struct page``, 16 with HAVE_ALIGNED_STRUCT_PAGE) reads less.
+    of two that explains the members' types, every offset and the size. A struct aligned to more than its
+    members and size show reads less; only ``struct page`` of the shipped builds is known to be such.
 
     Examples
     --------
     >>> page = Struct.from_kernel("page", KernelConfig.preset("amd64_6.12"))
     >>> page.size, page.align, page.member("_refcount").offset
-    (64, 8, 52)
+    (64, 16, 52)
     >>> dynamic = "struct dynamic_page { struct page; unsigned long vaddr; unsigned long pfn; };"
     >>> Struct.from_c(dynamic, kernel=KernelConfig.preset("x86-64")).size
     80
@@ -169,9 +171,11 @@ class Struct:
 
     @property
     def padding(self) -> int:
-        """Bytes behind the last member's storage unit."""
-        ends = [min(row.unit_end_bit, 8 * self.size) for row in self.members if not row.depth]
-        return self.size - max(ends, default=0) // 8
+        """Bytes behind the last member, and behind its storage unit if that is a bit-field."""
+        own = [row for row in self.members if not row.depth]
+        run = itertools.takewhile(lambda row: row.bit_size is not None, reversed(own))
+        end = max([row.end_bit for row in own] + [row.unit_bits[1] for row in run], default=0)
+        return max(0, self.size - -(-end // 8))
 
     @property
     def cache_lines(self) -> list[int]:
@@ -210,8 +214,8 @@ class Struct:
                 lines.append(_closing(open_rows.pop()))
             tabs = "\t" * (row.depth + 1)
             if gap := gaps.get(index):
-                notes = [f"{tabs}/* XXX {n} {what} hole, try to pack */"
-                         for n, what in ((gap.bits, "bits"), (gap.bytes, "bytes")) if n]
+                notes = [f"{tabs}/* XXX {n} {what}{'s' * (n > 1)} hole, try to pack */"
+                         for n, what in ((gap.bits, "bit"), (gap.bytes, "byte")) if n]
                 lines += ["", *notes, ""]
             if row.size and row.offset // CACHE_LINE_BYTES > line_nr:
                 line_nr, ago = divmod(row.offset, CACHE_LINE_BYTES)
@@ -235,11 +239,11 @@ class Struct:
         yield f"\t/* size: {self.size}, cachelines: {nr_lines}, members: {len(own)} */"
         holes, bits = [hole["size"] for hole in self.holes], [hole["bit_size"] for hole in self.bit_holes]
         fields = sum(row.bit_size or 0 for row in own)
-        if (holes or bits) and self.kind == "struct":
-            used = sum(row.size for row in own if row.bit_size is None)
+        used = sum(row.size for row in own if row.bit_size is None)
+        if (holes or bits) and used:
             yield (f"\t/* sum members: {used}"
                    + (f", holes: {len(holes)}, sum holes: {sum(holes)}" if holes else "") + " */")
-        if fields and self.kind == "struct":
+        if (holes or bits) and fields:
             yield (f"\t/* sum bitfield members: {fields} bits"
                    + (f", bit holes: {len(bits)}, sum bit holes: {sum(bits)} bits" if bits else "") + " */")
         if self.padding:
@@ -274,9 +278,10 @@ def infer_align(kind: str, size: int, own: Iterable[tuple[Member, int]]) -> int:
     >>> infer_align("struct", 128, [(Member("lock", "int", 0, 4), 4), (Member("count", "long", 64, 8), 8)])
     64
     """
-    align, end = 1, 0
+    align, end, own = 1, 0, list(own)
+    packed = any(row.bit_size is None and row.offset % natural for row, natural in own)
     for row, natural in own:
-        natural = min(natural, _lowest_bit(row.offset)) if row.bit_size is None else natural
+        natural = 1 if packed else natural
         if row.bit_size is None and end and kind == "struct":
             natural = max(natural, _align_that_ends(end, row.offset))
         align, end = max(align, natural), max(end, -(-row.end_bit // 8))
@@ -346,11 +351,14 @@ def _gaps(rows: Sequence[Member]) -> Iterator[_Gap]:
     """The gaps between the members of one struct, given in order."""
     end = unit_end = rows[0].start_bit // 8 * 8 if rows and rows[0].depth else 0
     for row in rows:
+        first, last = row.unit_bits
         if row.start_bit > end:
-            in_unit = max(0, min(unit_end, row.start_bit) - end)
-            nr_bytes, rest = divmod(row.start_bit - end - in_unit, 8)
-            yield _Gap(row, end, in_unit + rest, nr_bytes)
-        end, unit_end = max(end, row.end_bit), row.unit_end_bit
+            behind = max(0, min(unit_end, row.start_bit) - end)  # in the unit of the bit-fields before
+            bits = behind + row.start_bit - max(first, end + behind)
+            nr_bytes, rest = divmod(row.start_bit - end - bits, 8)
+            yield _Gap(row, end, bits + rest, nr_bytes)
+        end = max(end, row.end_bit)
+        unit_end = max(last, unit_end) if row.bit_size is not None else end
 
 
 def _gaps_by_row(struct: Struct) -> dict[int, _Gap]:
@@ -397,6 +405,8 @@ def shipped(tag: str, layouts: str) -> Struct:
             open_rows.append((len(members) - 1, row))
     kind, size = found["kind"], found["size"]
     align = _align_of_rows(kind, size, members, 0, layouts)
+    if tag == "page" and ARCH_FAMILY[known["arch"]] in _ALIGNED_STRUCT_PAGE:
+        align = max(align, 16)
     return Struct(tag, kind, size, align, tuple(members), f"{known['kernel']}: {known['source']}")
 
 
