@@ -19,10 +19,11 @@ _HOME = {
     "load_capture": "workbench.memory.capture",
     "Scenario": "workbench.scenario",
     "evaluate": "workbench.scenario",
+    "break_even": "workbench.scenario",
     "compare": "workbench.scenario",
     "InputError": "workbench.errors",
 }
-_MODULES = {"pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "scenario"}
+_MODULES = {"claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "scenario"}
 
 __all__ = [
     "InputError",
@@ -31,6 +32,8 @@ __all__ = [
     "PfnSet",
     "Scenario",
     "Struct",
+    "claims",
+    "break_even",
     "compare",
     "designs",
     "evaluate",
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from workbench.memory.capture import load_capture
     from workbench.memory.machine import Machine
     from workbench.memory.pfns import PfnSet
-    from workbench.scenario import Scenario, compare, evaluate
+    from workbench.scenario import Scenario, break_even, compare, evaluate
 
 
 def __getattr__(name: str) -> Any:

@@ -276,6 +276,26 @@ def _overhead(args: argparse.Namespace) -> Answer:
     return {"rows": [row.to_dict() for row in rows]}, text, 0
 
 
+def _claims(args: argparse.Namespace) -> Answer:
+    from workbench import claims
+
+    rows = claims.recompute(args.id or None, args.file)
+    surprising = [row for row in rows if not row.as_expected]
+    _say(f"{row.id}: {row.verdict}, but {row.expected_verdict} was expected" for row in surprising)
+
+    def text() -> str:
+        facts = [(row.id, row.stated, row.computed, row.unit, row.verdict) for row in rows]
+        told = rows if args.id else [row for row in rows if row.verdict != "agrees"]
+        return "\n\n".join(
+            [
+                table(("claim", "stated", "computed", "unit", "verdict"), facts),
+                *(f"{row.id}: {printable(row.why, 1000)}" for row in told),
+            ]
+        )
+
+    return {"rows": [row.to_dict() for row in rows]}, text, 1 if surprising else 0
+
+
 def _say(notes: Iterable[str]) -> None:
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
@@ -407,6 +427,15 @@ def _parser() -> argparse.ArgumentParser:
         "--proxy-bytes", type=_positive, default=64, metavar="N", help="size of a proxy object (assumed: 64)"
     )
     sub.add_argument("--kernel", metavar="PRESET", help="use this kernel's constants")
+
+    sub = command(
+        "claims",
+        _claims,
+        "published figures, recomputed: do they hold?",
+        "workbench claims PC22 PC31",
+    )
+    sub.add_argument("id", nargs="*", metavar="ID", help="default: all of them")
+    sub.add_argument("--file", metavar="CSV", help="claims of your own (default: data/claims.csv)")
     return parser
 
 
