@@ -70,7 +70,7 @@ class ProxyBit(Design):
         parts, notes = static_parts(setting)
         counts = map_counts(setting)
         parts |= descriptor_parts("proxy", setting.proxy_bytes, counts.nr_entries, setting.kernel)
-        notes.append(f"a proxy of {setting.proxy_bytes} bytes is assumed; its size was never stated")
+        notes.append(f"a proxy of {setting.proxy_bytes} bytes is assumed: its size was never stated")
         exact = True
         if self.variant == "indexed":
             parts |= map_parts(counts)
