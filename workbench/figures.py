@@ -161,7 +161,8 @@ def overhead_by_part(table: pd.DataFrame) -> go.Figure:
         panels.append((f"without {largest}", small, rest))
     names, how = [inert(name) for name in labels(table)], _how(table)
     heights = [30 * len(table) + 14] * len(panels)
-    data, layout = [], {}
+    data: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {}
     for panel, (label, shown, most) in enumerate(panels):
         (scale, name), (x, y) = unit(most), _axes(panel)
         for part in shown:
@@ -184,15 +185,24 @@ def overhead_by_part(table: pd.DataFrame) -> go.Figure:
                    barmode="stack", alt="Stacked bars: bytes of each design by part", **layout)
 
 
+#: Column -> how its value reads in a row's label.
+_LABELS = {"design": "{}", "machine": "{}", "kernel": "{}", "pfn_map": "{}", "nr_pinned": "{:,} pinned",
+           "run_pages": "runs of {:,}", "folio_order": "order {}"}
+
+
 def labels(table: pd.DataFrame) -> list[str]:
-    """What to call each row: its design, and whatever else tells two rows of one design apart."""
-    names = [str(name) for name in table["design"]]
-    if len(set(names)) == len(names):
-        return names
-    for column in ("machine", "pfn_map", "kernel", "nr_pinned", "run_pages", "folio_order"):
-        if column in table and table[column].nunique() > 1:
-            names = [f"{name}, {value}" for name, value in zip(names, table[column], strict=True)]
-    return names
+    """What to call each row: its design, or else the columns that tell the rows apart.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> labels(pd.DataFrame({"design": ["static", "static"], "run_pages": [1, 512]}))
+    ['runs of 1', 'runs of 512']
+    """
+    differ = [column for column in _LABELS if column in table and table[column].nunique() > 1]
+    if not differ or table["design"].is_unique:
+        differ = ["design"]
+    return [", ".join(_LABELS[column].format(row[column]) for column in differ) for row in _rows_of(table)]
 
 
 def percent_of_ram(table: pd.DataFrame) -> go.Figure:

@@ -291,7 +291,8 @@ class OverheadExplorer(Explorer):
         chosen = w.Box([label, *self._boxes.values()],
                        layout={"flex_flow": "row wrap", "align_items": "center", "padding": "2px 0 2px 40px"})
         left = w.VBox([self.preset, c["machine"], c["kernel"], c["mix"]], layout=half)
-        right = w.VBox([c["nr_pinned"], self.readout, c["run_pages"], c["folio_order"], c["pfn_map"]], layout=half)
+        right = w.VBox([c["nr_pinned"], self.readout, c["run_pages"], c["folio_order"], c["pfn_map"]],
+                       layout=half)
         device = w.Box([c["describe_device"], c["nr_device_used"], self.reset_button],
                        layout={"flex_flow": "row wrap", "justify_content": "space-between"})
         wrap = {"flex_flow": "row wrap"}
@@ -568,7 +569,7 @@ def pfn_anatomy(pfn: int, kernel: KernelConfig, nr_pages: int | None = None) -> 
     height = max(1, -(-(nr_pages - 1).bit_length() // kernel.xa_chunk_shift))
     cuts["XArray"] = [(f"slot, shift {level * kernel.xa_chunk_shift}", kernel.xa_chunk_shift)
                       for level in range(height)]
-    rows = []
+    rows: list[tuple[str, str, int, int, int]] = []
     for structure, fields in cuts.items():
         at, found = 0, []
         for field, bits in fields:
