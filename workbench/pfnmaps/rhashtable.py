@@ -1,0 +1,174 @@
+"""The resizable hash table: buckets of one pointer, and a link in each object; a folio is one object.
+
+Exact: the table holds a power of two of buckets and doubles above 75 % load, so only the number of entries
+counts, not where they are. Chains are an expectation: hashes are taken as uniform.
+
+``node_bytes`` is buckets and links. ``bytes`` has beside them struct rhashtable and what kvzalloc() makes of
+the table: its header, and the rounding to a kmalloc size. A table is a power of two *and* a header, so while
+it is physically contiguous (up to 4 MiB with 4 KiB pages) it takes nearly twice its buckets. Left out: the
+object's own bytes, the old table while a rehash runs, the fall-back to nested tables or to vmalloc() where
+memory is fragmented, and the early growth when a chain exceeds 16 objects (RHT_ELASTICITY), which uniform
+hashes do not reach.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from workbench.kernel.config import KernelConfig, load_layouts
+from workbench.memory.pfns import PfnSet, Scatter
+from workbench.pfnmaps.base import MapCounts, PfnMap
+
+BUCKET_BYTES = 8  # struct rhash_lock_head *; include/linux/rhashtable.h, v6.12
+HASH_DEFAULT_SIZE = 64  # buckets; lib/rhashtable.c, v6.12
+HASH_MIN_SIZE = 4  # the same
+# bytes; include/linux/rhashtable.h and rhashtable-types.h: v7.3 without lock debugging, v6.12 had 136, 64, 8
+SIZES = {"rhashtable": 160, "bucket_table": 64, "rhash_head": 8}
+
+
+def nr_buckets(nr_entries: int, *, peak: int = 0, automatic_shrinking: bool = False,
+               min_size: int = HASH_MIN_SIZE) -> int:
+    """Buckets, where the deferred worker keeps up: grow above 75 % load, shrink below 30 %.
+
+    rht_grow_above_75() and rht_shrink_below_30(), include/linux/rhashtable.h, v6.12. A table shrinks as soon
+    as it may, halved each time unless it never filled up.
+
+    Parameters
+    ----------
+    nr_entries : int
+        Entries there are.
+    peak : int
+        The most entries there have been, since when some were removed.
+    automatic_shrinking : bool
+        The parameter of that name; without it a table never shrinks.
+    min_size : int
+        The parameter of that name, a power of two.
+
+    Examples
+    --------
+    >>> nr_buckets(48), nr_buckets(49), nr_buckets(100_000)
+    (64, 128, 262144)
+    >>> nr_buckets(1000, peak=100_000), nr_buckets(1000, peak=100_000, automatic_shrinking=True)
+    (262144, 2048)
+    """
+    size = max(HASH_DEFAULT_SIZE, min_size)
+    while max(nr_entries, peak) > size // 4 * 3:
+        size *= 2
+    while automatic_shrinking and size > min_size:
+        nelems = min(size * 3 // 10, peak) - 1  # what is left when a removal first sees that it may shrink
+        smaller = max(_roundup_pow_of_two(nelems * 3 // 2), min_size)  # rhashtable_shrink()
+        if nelems < nr_entries or smaller >= size:
+            break
+        size = smaller
+    return size
+
+
+def _roundup_pow_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length() if number > 0 else 0
+
+
+def kvmalloc_bytes(size: int, kernel: KernelConfig) -> int:
+    """What kvmalloc() takes for ``size`` bytes when memory is not fragmented: mm/util.c, mm/slub.c, v6.12.
+
+    A power of two, up to the buddy allocator's largest block; beyond that vmalloc()'s whole pages. Left out:
+    kmalloc-96 and kmalloc-192, which only a shrunken table could use.
+
+    Examples
+    --------
+    >>> x86 = KernelConfig()
+    >>> kvmalloc_bytes(576, x86), kvmalloc_bytes(16448, x86), kvmalloc_bytes((4 << 20) + 64, x86)
+    (1024, 32768, 4198400)
+    """
+    contiguous = _roundup_pow_of_two(size)
+    if contiguous <= kernel.page_size << kernel.max_page_order:
+        return contiguous
+    return -(-size // kernel.page_size) * kernel.page_size
+
+
+def mean_chain(nr_entries: int, buckets: int) -> float:
+    """Objects that a hit compares on average, itself included; hashes are uniform.
+
+    Examples
+    --------
+    >>> mean_chain(96, 128)    # load 75 %
+    1.37109375
+    """
+    return 1 + max(nr_entries - 1, 0) / (2 * buckets)
+
+
+def longest_chain(nr_entries: int, buckets: int) -> int:
+    """The longest chain to expect: the greatest length that half a bucket or more reaches, by Poisson.
+
+    Examples
+    --------
+    >>> longest_chain(96, 128), longest_chain(1_000_000, 1 << 21)
+    (4, 7)
+    """
+    if not nr_entries:
+        return 0
+    load = nr_entries / buckets
+    length, chance, reach = 0, math.exp(-load), -math.expm1(-load)  # of exactly, of more than that length
+    while reach * buckets >= 0.5:
+        length += 1
+        chance *= load / length
+        reach -= chance
+    return max(length, 1)
+
+
+class RHashTable(PfnMap):
+    """lib/rhashtable.c, keyed by pfn; a folio is one object.
+
+    Parameters
+    ----------
+    peak, automatic_shrinking, min_size
+        History and parameters of the table; see :func:`nr_buckets`.
+    """
+
+    name = "rhashtable"
+    title = "rhashtable"
+    summary = "Hash table with at most 75 % load; one pointer per bucket, one link in each object."
+    source = "lib/rhashtable.c, v6.12"
+
+    def __init__(self, peak: int = 0, *, automatic_shrinking: bool = False,
+                 min_size: int = HASH_MIN_SIZE) -> None:
+        self.peak, self.automatic_shrinking, self.min_size = peak, automatic_shrinking, min_size
+
+    def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """Exact.
+
+        Examples
+        --------
+        >>> counts = RHashTable().counts(PfnSet.from_pfns(range(0, 10000, 10)), KernelConfig())
+        >>> counts.node_bytes, counts.parts["buckets"]    # 2048 buckets and 1000 links
+        (24384, 16384)
+        """
+        return self._of(pfns.nr_entries, kernel)
+
+    def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
+        """The same, exact too: placement plays no part."""
+        return self._of(scatter.nr_entries, kernel)
+
+    def _of(self, nr: int, kernel: KernelConfig) -> MapCounts:
+        sizes = sizes_of(kernel)
+        buckets = nr_buckets(nr, peak=self.peak, automatic_shrinking=self.automatic_shrinking,
+                             min_size=self.min_size)
+        table, links = buckets * BUCKET_BYTES, nr * sizes["rhash_head"]
+        header = sizes["bucket_table"]
+        parts = {"buckets": table, "rhash_heads": links, "bucket_table header": header,
+                 "table rounding": kvmalloc_bytes(header + table, kernel) - header - table,
+                 "struct rhashtable": sizes["rhashtable"]}
+        return MapCounts(
+            map=self.name, exact=True, nr_entries=nr, nr_nodes=0, nodes_per_shift={}, height=1 if nr else 0,
+            node_bytes=table + links, slab_bytes=0, bytes=sum(parts.values()),
+            # ht->tbl, tbl->size and hash_rnd, the bucket; then the objects: rhashtable_lookup(), v6.12
+            dependent_loads=3 + longest_chain(nr, buckets) if nr else 0,
+            note=f"loads are 3 and the longest chain to expect; on average 3 + {mean_chain(nr, buckets):.2f}",
+            parts=parts,
+        )
+
+
+def sizes_of(kernel: KernelConfig) -> Mapping[str, int]:
+    """Bytes of the structs: of the build where its layouts ship, else of mainline."""
+    shipped = load_layouts(kernel.layouts)["sizes"] if kernel.layouts else {}
+    return {name: shipped.get(name, size) for name, size in SIZES.items()}
