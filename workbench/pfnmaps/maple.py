@@ -264,6 +264,10 @@ class MapleTree(PfnMap):
             raise InputError(f"order of insertion {order!r} is neither 'random' nor 'ascending'")
         self.order, self.seed = order, seed
 
+    def built_ascending(self) -> MapleTree:
+        """This map with its entries stored in ascending order."""
+        return MapleTree("ascending", self.seed)
+
     def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """Exact for ascending insertion, else a model; ``span`` plays no part.
 

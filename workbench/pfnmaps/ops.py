@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -67,6 +68,8 @@ class Entries:
         node->shift of the root; None where ``xa_head`` holds no node.
     chunk_shift : int
         XA_CHUNK_SHIFT, which decided how ranges were cut.
+    ascending : bool
+        They were stored in ascending order and nothing was erased: a maple tree depends on it.
 
     Examples
     --------
@@ -79,6 +82,7 @@ class Entries:
     odd: PfnSet = field(default_factory=PfnSet.empty)
     root: int | None = None
     chunk_shift: int = 6
+    ascending: bool = False
 
     @property
     def nr_entries(self) -> int:
@@ -120,6 +124,8 @@ class Entries:
         """The counts of any map that holds these entries; of an XArray also by its history."""
         if isinstance(pfn_map, XArray):
             return replace(pfn_map.of_nodes(self.slots, kernel, self.root), nr_entries=self.nr_entries)
+        if self.ascending:
+            pfn_map = pfn_map.built_ascending()
         return pfn_map.counts(self.pfns, kernel, span=span)
 
     def at(self, index: int) -> Piece | None:
@@ -576,8 +582,35 @@ def load_entries(path: str | os.PathLike[str], kernel: KernelConfig) -> Entries:
     ops = read_ops(path)
     if isinstance(ops, np.ndarray):
         pfns = PfnSet.from_pfns(ops)
-        return Entries(pfns, root=root_shift(pfns, kernel.xa_chunk_shift), chunk_shift=kernel.xa_chunk_shift)
-    return replay(ops, chunk_shift=kernel.xa_chunk_shift, file=path).final
+        return Entries(pfns, root=root_shift(pfns, kernel.xa_chunk_shift), chunk_shift=kernel.xa_chunk_shift,
+                       ascending=bool((ops[1:] > ops[:-1]).all()))
+    final = replay(ops, chunk_shift=kernel.xa_chunk_shift, file=path).final
+    return replace(final, ascending=_ascending(ops))
+
+
+def _ascending(ops: list[Any]) -> bool:
+    """Whether checked ops only store, each above the one before it."""
+    reached = -1
+    for op in ops:
+        match op["op"]:
+            case "store" | "store_order":
+                low, high = op["start"], op["start"] + (op["count"] - 1) * op["stride"]
+            case "store_draw":
+                low, high = op["low"], op["high"] - 1
+            case "store_range":
+                low, high = op["first"], op["last"]
+            case "store_runs" if op["starts"]:
+                low, high = op["starts"][0], op["starts"][-1] + op["lengths"][-1] - 1
+                if any(b <= a for a, b in itertools.pairwise(op["starts"])):
+                    return False
+            case "checkpoint" | "store_runs":
+                continue
+            case _:
+                return False
+        if low <= reached:
+            return False
+        reached = high
+    return True
 
 
 # The golden file
