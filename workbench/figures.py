@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from workbench.kernel.structs import Struct
 
 #: Okabe and Ito's palette without black, which would vanish on dark paper; grey stands in for it.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B3A900", "#8A8A8A")
+GREY = "#8A8A8A"
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B3A900", GREY)
 PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "triangle-down")
 PART = "part:"  # prefix of the columns that hold a design's parts, in bytes
 CACHE_LINE = 64  # bytes; x86-64, arm64 and riscv64 (ppc64 has 128, s390 256)
@@ -69,23 +70,30 @@ def size(nr_bytes: int) -> str:
 
 
 @functools.cache
-def _order() -> dict[str, int]:
-    """A design keeps its colour and dash whatever else is on the figure: its place in the registry."""
+def _order() -> dict[str, tuple[int, int]]:
+    """A design's place in the registry, and its variant's: what keeps its colour on every figure."""
     from workbench import designs
 
-    return {name: place for place, name in enumerate(designs.registry())}
+    names, variants = designs.names(), list(designs.registry())
+    return {name: (names.index(name.split(":")[0]), place) for place, name in enumerate(variants)}
 
 
 def _style(design: str) -> dict[str, str]:
-    place = _order().get(design, sum(design.encode()))
-    return {"color": COLOURS[place % 8], "dash": DASHES[place % 6], "symbol": MARKERS[place % 8]}
+    """Colour by design, dash and marker by variant; grey and dotted for what is not a design."""
+    own = design.removeprefix("freed by ")
+    if own not in _order():
+        return {"color": GREY, "dash": "dot", "symbol": "circle"}
+    place, variant = _order()[own]
+    return {"color": COLOURS[(place + 3) % 7], "symbol": MARKERS[variant % 8],
+            "dash": DASHES[variant % 5] if own == design else "dot"}
 
 
 @functools.cache
 def _template() -> go.layout.Template:
     import plotly.graph_objects as go
 
-    grid = {"gridcolor": "#d9d9d9", "zerolinecolor": "#b0b0b0", "automargin": True, "title": {"standoff": 8}}
+    grid = {"gridcolor": "#d9d9d9", "zerolinecolor": "#b0b0b0", "automargin": True,
+            "title": {"standoff": 8, "font": {"size": 13}}}
     return go.layout.Template(layout={
         "font": {"family": "system-ui, 'DejaVu Sans', sans-serif", "size": 13, "color": "#1c1c1c"},
         "paper_bgcolor": "white", "plot_bgcolor": "white", "colorway": COLOURS, "separators": ".,",
@@ -167,11 +175,12 @@ def overhead_by_part(table: pd.DataFrame) -> go.Figure:
         (scale, name), (x, y) = unit(most), _axes(panel)
         for part in shown:
             place, values = parts.index(part), [int(value) for value in table[PART + part]]
+            pattern = PATTERNS[(place + place // 8) % 8]  # all pairs differ, for 64 parts
             data.append({
                 "type": "bar", "orientation": "h", "y": names, "x": [value / scale for value in values],
                 "xaxis": x, "yaxis": y, "name": inert(part), "legendgroup": part, "showlegend": panel == 0,
                 "marker": {"color": COLOURS[place % 8], "line": {"width": 0},
-                           "pattern": {"shape": PATTERNS[place % 8], "size": 6, "solidity": 0.35,
+                           "pattern": {"shape": pattern, "size": 6, "solidity": 0.35,
                                        "fgcolor": "rgba(255,255,255,0.65)", "fillmode": "overlay"}},
                 "customdata": [[f"{value:,}", made] for value, made in zip(values, how, strict=True)],
                 "hovertemplate": f"<b>%{{y}}</b><br>{inert(part)}: %{{customdata[0]}} bytes<br>"
@@ -224,7 +233,8 @@ def percent_of_ram(table: pd.DataFrame) -> go.Figure:
 
 
 def overhead_against_pinned(table: pd.DataFrame, break_even: pd.DataFrame | None = None,
-                            at: float | None = None, of: str = "RAM") -> go.Figure:
+                            at: float | None = None,
+                            x_title: str = "pinned pages, % of RAM") -> go.Figure:
     """Bytes beyond the static memmap as more pages are pinned, on two logarithmic axes.
 
     Parameters
@@ -235,8 +245,8 @@ def overhead_against_pinned(table: pd.DataFrame, break_even: pd.DataFrame | None
         One row per crossing: ``design``, ``other``, ``nr_pages``, ``percent``, ``added_bytes``.
     at : float, optional
         The percent to mark: where the slider is.
-    of : str
-        What the percentages are of.
+    x_title : str
+        What the percentages count, and of what.
     """
     table = table[table["percent"] > 0]
     data: list[dict[str, Any]] = []
@@ -256,31 +266,131 @@ def overhead_against_pinned(table: pd.DataFrame, break_even: pd.DataFrame | None
                            for row, how in zip(_rows_of(rows), _how(rows), strict=True)],
             "hovertemplate": f"<b>{inert(design)}</b><br>%{{customdata[0]}} pages, %{{x:.4g}} %<br>"
                              "%{customdata[1]} bytes<br>%{customdata[2]}<extra></extra>"})
-    for place, row in enumerate([] if break_even is None else _rows_of(break_even)):
+    break_even = table.head(0) if break_even is None else break_even
+    for place, row in enumerate(_rows_of(break_even)):
         x, y = float(row["percent"]), int(row["added_bytes"])
         text = f"{inert(row['design'])} = {inert(row['other'])}"
+        label = f"{place + 1}. {text}: {x:.3g} %"
         data.append({
-            "type": "scatter", "x": [x], "y": [y], "name": "break-even", "legendgroup": "break-even",
-            "mode": "markers", "showlegend": place == 0,
-            "marker": {"symbol": "circle-open", "size": 15, "color": "#D55E00", "line": {"width": 3}},
+            "type": "scatter", "x": [x], "y": [y], "name": label, "mode": "markers+text",
+            "text": [str(place + 1)], "textposition": ("bottom right", "top left", "bottom left")[place % 3],
+            "marker": {"symbol": "circle-open", "size": 14, "color": GREY, "line": {"width": 3}},
             "customdata": [[f"{int(row['nr_pages']):,}", f"{y:,}"]],
             "hovertemplate": f"<b>break-even: {text}</b><br>%{{customdata[0]}} pages, %{{x:.4g}} %<br>"
                              "%{customdata[1]} bytes<extra></extra>"})
-        notes.append({"x": math.log10(x), "y": math.log10(y), "text": f"{text}<br>at {x:.3g} %", "ax": -150,
-                      "ay": 40 + 44 * place, "arrowhead": 0, "arrowcolor": "#8A8A8A", "align": "left",
-                      "borderpad": 2, "bgcolor": "rgba(128,128,128,0.15)"})
+        if len(break_even) == 1:
+            ax, ay = (-110, 110) if x > 0.01 else (110, -50)  # off the lines: they rise
+            notes.append({"x": math.log10(x), "y": math.log10(y), "ax": ax, "ay": ay, "arrowhead": 0,
+                          "text": f"break-even at {x:.3g} %", "arrowcolor": GREY, "borderpad": 2,
+                          "bgcolor": "rgba(128,128,128,0.18)"})
     line = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper",
-            "line": {"color": "#8A8A8A", "dash": "dot", "width": 2}}
+            "line": {"color": GREY, "dash": "dot", "width": 2}}
     said = f"{', '.join(nothing_added)}: nothing beyond it" if nothing_added else ""
     ticks = _powers_of_two([int(value) for value in table["added_bytes"] if value > 0])
-    return _figure("Memory beyond the static memmap", 420, data, file="overhead-against-pinned",
-                   hovermode="closest", annotations=notes, shapes=[line] if at else [],
+    return _figure("Memory beyond the static memmap", 380 + 22 * -(-len(data) // 3), data,
+                   file="overhead-against-pinned", annotations=notes, shapes=[line] if at else [],
                    alt="Lines: bytes that each design adds, against the share of pinned pages",
                    below=said,
-                   xaxis={"type": "log", "title": {"text": f"pages, % of {of}"}, "dtick": 1,
+                   xaxis={"type": "log", "title": {"text": x_title}, "dtick": 1,
                           "exponentformat": "none",
                           "range": [math.log10(table["percent"].min()) - 0.05 if len(table) else -6, 2.08]},
                    yaxis={"type": "log", "tickvals": ticks, "ticktext": [size(tick) for tick in ticks]})
+
+
+def pfn_maps(table: pd.DataFrame) -> go.Figure:
+    """Bytes that pfn maps take for the same pages, more or less clustered, on a logarithmic axis.
+
+    ``table`` has ``map``, ``run_pages``, ``nr_entries``, ``bytes``, ``exact``.
+    """
+    data = []
+    for place, (run, rows) in enumerate(table.groupby("run_pages")):
+        data.append({
+            "type": "scatter", "mode": "markers", "name": f"runs of {run:,}", "y": list(rows["map"]),
+            "x": [int(value) for value in rows["bytes"]],
+            "marker": {"symbol": MARKERS[place % 8], "size": 13, "color": COLOURS[place % 8]},
+            "customdata": [[f"{int(row['bytes']):,}", f"{int(row['nr_entries']):,}", how]
+                           for row, how in zip(_rows_of(rows), _how(rows), strict=True)],
+            "hovertemplate": f"<b>%{{y}}, runs of {run:,}</b><br>%{{customdata[0]}} bytes<br>"
+                             "%{customdata[1]} entries<br>%{customdata[2]}<extra></extra>"})
+    ticks = _powers_of_two([int(value) for value in table["bytes"]])
+    return _figure("Bytes of the pfn map", 120 + 44 * table["map"].nunique(), data, file="pfn-maps",
+                   alt="Dots: bytes of each pfn map, by the length of the runs",
+                   xaxis={"type": "log", "tickvals": ticks, "ticktext": [size(tick) for tick in ticks]},
+                   yaxis={"autorange": "reversed"})
+
+
+def percent_by_order(table: pd.DataFrame) -> go.Figure:
+    """Percent of memory that describes pages, by the order of the folios that all of it is in.
+
+    ``table`` has ``design``, ``order``, ``folio_bytes``, ``percent``.
+    """
+    data: list[dict[str, Any]] = []
+    for design, rows in table.groupby("design", sort=False):
+        style = _style(str(design))
+        data.append({
+            "type": "scatter", "mode": "lines+markers", "name": inert(design),
+            "x": [int(value) for value in rows["order"]], "y": [float(value) for value in rows["percent"]],
+            "line": {"color": style["color"], "dash": style["dash"]},
+            "marker": {"symbol": style["symbol"], "size": 8, "color": style["color"]},
+            "customdata": [size(int(value)) for value in rows["folio_bytes"]],
+            "hovertemplate": f"<b>{inert(design)}</b><br>folios of order %{{x}}, %{{customdata}}<br>"
+                             "%{y:.3f} % of memory<br>page words and one folio descriptor, exact"
+                             "<extra></extra>"})
+    return _figure("Memory that describes folios", 400, data, file="percent-by-order",
+                   alt="Lines: percent of memory against folio order",
+                   xaxis={"title": {"text": "folio order"}, "dtick": 1},
+                   yaxis={"type": "log", "title": {"text": "% of memory"}, "tickformat": "~g",
+                          "tickvals": [0.1, 0.2, 0.5, 1, 1.5625, 2, 3]})
+
+
+def bytes_per_entry(table: pd.DataFrame) -> go.Figure:
+    """Bytes per page that a pfn map takes, against how clustered the pages are, one line for each map.
+
+    ``table`` has ``title``, ``run_pages``, ``bytes``, ``bytes_per_page``, ``exact``.
+    """
+    data: list[dict[str, Any]] = []
+    for place, (name, rows) in enumerate(table.groupby("title", sort=False)):
+        data.append({
+            "type": "scatter", "mode": "lines+markers", "name": inert(name),
+            "x": [int(value) for value in rows["run_pages"]],
+            "y": [float(value) for value in rows["bytes_per_page"]],
+            "line": {"color": COLOURS[place % 8], "dash": DASHES[place % len(DASHES)]},
+            "marker": {"symbol": MARKERS[place % 8], "size": 8, "color": COLOURS[place % 8]},
+            "customdata": [[f"{int(row['bytes']):,}", how]
+                           for row, how in zip(_rows_of(rows), _how(rows), strict=True)],
+            "hovertemplate": f"<b>{inert(name)}</b>, runs of %{{x:,}}<br>%{{y:,.4g}} bytes per page<br>"
+                             "%{customdata[0]} bytes in all<br>%{customdata[1]}<extra></extra>"})
+    runs = sorted({int(value) for value in table["run_pages"]})
+    return _figure("Memory of each pfn map, against clustering", 420, data, file="map-bytes-per-page",
+                   alt="Lines: bytes per page of each pfn map against the length of runs",
+                   xaxis={"type": "log", "title": {"text": "pages in a run"}, "tickvals": runs,
+                          "ticktext": [f"{run:,}" for run in runs]},
+                   yaxis={"type": "log", "title": {"text": "bytes per page"}, "tickformat": ",~g",
+                          "dtick": 1})
+
+
+def flag_bits(table: pd.DataFrame) -> go.Figure:
+    """The 64 bits of ``page->flags``, field by field, one bar for each configuration.
+
+    ``table`` has ``config``, ``field``, ``bits``; fields in the order in which the bars stack.
+    """
+    data: list[dict[str, Any]] = []
+    for place, (field, rows) in enumerate(table.groupby("field", sort=False)):
+        free = field == "free"
+        data.append({
+            "type": "bar", "orientation": "h", "name": inert(field), "y": [inert(c) for c in rows["config"]],
+            "x": [int(value) for value in rows["bits"]],
+            "text": [int(value) or "" for value in rows["bits"]], "textposition": "inside",
+            "insidetextanchor": "middle",
+            "marker": {"color": "rgba(0,0,0,0)" if free else COLOURS[place % 8],
+                       "line": {"width": 1, "color": GREY},
+                       "pattern": {"shape": "" if free else PATTERNS[place % 8], "size": 6, "solidity": 0.3,
+                                   "fgcolor": "rgba(255,255,255,0.65)", "fillmode": "overlay"}},
+            "hovertemplate": f"<b>%{{y}}</b><br>{inert(field)}: %{{x}} bits<extra></extra>"})
+    return _figure("page->flags, bit by bit", 140 + 34 * table["config"].nunique(), data, file="flag-bits",
+                   barmode="stack", alt="Stacked bars: bits of page flags by field",
+                   xaxis={"title": {"text": "bits of 64"}, "dtick": 8, "range": [0, 64]},
+                   yaxis={"autorange": "reversed", "showgrid": False})
 
 
 def _powers_of_two(values: Sequence[int]) -> list[int]:
@@ -346,7 +456,7 @@ def struct_layout(*structs: Struct) -> go.Figure:
     drawn = [_rows(pieces(struct)) for struct in structs]
     lanes = [max((row for row, _ in rows), default=0) + 1 for rows in drawn]
     titles = [_struct_title(struct) for struct in structs]
-    heights, gap = [27 * nr for nr in lanes], 66
+    heights, gap = [27 * nr for nr in lanes], 84
     layout: dict[str, Any] = {"annotations": [], "shapes": []}
     data: list[dict[str, Any]] = []
     shown: set[str] = set()
@@ -366,15 +476,18 @@ def struct_layout(*structs: Struct) -> go.Figure:
             "domain": domain, "tickvals": list(first.values()),
             "ticktext": [f"line {line}, byte {line * CACHE_LINE}" for line in first]}
         layout["shapes"] += [{"type": "line", "xref": x, "x0": 0, "x1": CACHE_LINE, "yref": y, "y0": at - 0.5,
-                              "y1": at - 0.5, "line": {"color": "#8A8A8A", "width": 1}}
+                              "y1": at - 0.5, "line": {"color": GREY, "width": 1}}
                              for at in list(first.values())[1:]]
         if len(drawn) > 1:
             layout["annotations"].append({
-                "text": titles[panel], "showarrow": False, "xref": "paper", "x": 0, "xanchor": "left",
+                "text": f"{titles[panel]}<br><span style='font-size:11px'>"
+                        f"{inert(structs[panel].source)}</span>",
+                "align": "left", "showarrow": False, "xref": "paper", "x": 0, "xanchor": "left",
                 "yref": "paper", "y": domain[1], "yanchor": "bottom", "font": {"size": 15}})
-    height = sum(heights) + gap * (len(heights) - 1) + 136
-    return _figure("" if len(drawn) > 1 else titles[0], height, data, file="struct-layout", barmode="overlay",
-                   bargap=0, alt="; ".join(titles), **layout)
+    height, one = sum(heights) + gap * (len(heights) - 1) + 144, len(structs) == 1
+    return _figure(titles[0] if one else "", height, data, file="struct-layout", barmode="overlay",
+                   bargap=0, alt="; ".join(titles), below=inert(structs[0].source) if one else "",
+                   margin={"l": 8, "r": 16, "t": 52, "b": 8}, **layout)
 
 
 def _bars(kind: str, fill: str, own: Sequence[tuple[int, Piece]], **more: Any) -> dict[str, Any]:
@@ -407,21 +520,27 @@ def _rows(found: Iterable[Piece]) -> list[tuple[int, Piece]]:
 
 
 def pieces(struct: Struct) -> list[Piece]:
-    """What a struct's picture shows: its innermost members and its holes, cut at cache lines."""
+    """What a struct's picture shows, cut at cache lines: its innermost members, and what none of them uses.
+
+    Unlike pahole this counts unused bytes and bits at every depth, also inside members that are structs.
+    """
     found: list[Piece] = []
-    for member, lane in _leaves(struct.members, struct.kind == "union"):
+    leaves = _leaves(struct.members, struct.kind == "union")
+    for member, lane in leaves:
         start, end = member.start_bit / 8, member.end_bit / 8
         bits = member.bit_size is not None
         what = f"{member.bit_size} bits from bit {member.bit_offset:,}" if bits else f"{member.size:,} bytes"
         hover = f"<b>{inert(member.name)}</b><br>{inert(member.type)}<br>offset {member.offset:,}, {what}"
         name = f"{member.name}:{member.bit_size}" if bits else member.name
         found += _cut(start, end - start, lane, _kind(member), name, hover)
-    gaps: list[tuple[str, float, float]] = [("hole", hole["offset"], hole["size"]) for hole in struct.holes]
-    gaps += [("hole", hole["bit_offset"] / 8, hole["bit_size"] / 8) for hole in struct.bit_holes]
-    gaps += [("padding", struct.size - struct.padding, struct.padding)] if struct.padding else []
-    for kind, start, width in gaps:
-        hover = f"<b>{kind}</b><br>offset {start:,g}, {width:,g} bytes that nothing uses"
-        found += _cut(start, width, 0, kind, kind, hover)
+    at, last = 0, max((member.end_bit for member, _ in leaves), default=0)
+    ends = sorted((member.start_bit, member.end_bit) for member, _ in leaves)
+    for start, end in [*ends, (8 * struct.size, 8 * struct.size)]:
+        if start > at:
+            kind = "padding" if at >= last else "hole"
+            hover = f"<b>{kind}</b><br>offset {at / 8:,g}, {(start - at) / 8:,g} bytes that no member uses"
+            found += _cut(at / 8, (start - at) / 8, 0, kind, kind, hover)
+        at = max(at, end)
     return found
 
 

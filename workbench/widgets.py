@@ -28,6 +28,7 @@ from workbench import designs, figures, pfnmaps
 from workbench.errors import InputError
 from workbench.figures import PART, inert
 from workbench.kernel.config import KernelConfig, presets
+from workbench.kernel.flagbits import FlagBudget, budget_rows
 from workbench.kernel.structs import Struct
 from workbench.memory.population import Population
 from workbench.paths import data_dir
@@ -44,6 +45,8 @@ SPECS = ("ram=1TiB,nodes=2,hole=3GiB-4GiB", "ram=64TiB,nodes=8",
 #: Pinned shares of the slider: 0, then 1-2-5 steps from a millionth of a percent.
 SHARES = ("0%", *(f"{digit * 10.0 ** power:.6f}".rstrip("0").rstrip(".") + "%"
                   for power in range(-6, 2) for digit in (1, 2, 5)), "100%")
+DEVICE_TITLE = "pages in use, % of pmem and device memory"
+LARGEST_SLAB_BYTES = 4096 << 3  # slub_max_order 3, PAGE_ALLOC_COSTLY_ORDER, mm/slub.c, v6.12
 STATE_VERSION = 1
 #: struct dynamic_page, as in the mail of 14 December 2018.
 MAIL = "struct dynamic_page {\n\tstruct page;\n\tunsigned long vaddr;\n\tunsigned long pfn;\n};\n"
@@ -271,7 +274,7 @@ class OverheadExplorer(Explorer):
             "by_part": figures.overhead_by_part(self.rows),
             "percent": figures.percent_of_ram(self.rows),
             "pinned": figures.overhead_against_pinned(
-                curve, crossings, at, of="pmem and device memory in use" if of_device else "RAM, pinned"),
+                curve, crossings, at, **({"x_title": DEVICE_TITLE} if of_device else {})),
         }
         for name, figure in self.figures.items():
             figure.layout.meta = {**figure.layout.meta, "state": self.state()}
@@ -490,14 +493,18 @@ def _constant(value: int, exact: bool, nr: int) -> tuple[int, bool]:
 
 
 def _first_over(a: _Line, b: _Line, counts: Sequence[int]) -> Iterator[int]:
-    """Where ``a`` comes to cost as much as ``b`` or more, having cost less: once per grid step at most."""
+    """Where ``a`` comes to cost as much as ``b`` or more, having cost less: once per grid step at most.
+
+    Two that differ by less than a slab on both sides are taken as one: slabs fill in steps.
+    """
     def ahead(nr: int) -> float:
         left, right = a(nr)[0], b(nr)[0]
         return (math.log(left) - math.log(right)) if left > 0 < right else float(left - right)
 
     for low, high in itertools.pairwise(counts):
         below, above = ahead(low), ahead(high)
-        if not below < 0 <= above:
+        apart = max(abs(a(nr)[0] - b(nr)[0]) for nr in (low, high))
+        if not below < 0 <= above or apart < LARGEST_SLAB_BYTES:
             continue
         for step in itertools.count():
             if high - low <= 1:
@@ -577,3 +584,136 @@ def pfn_anatomy(pfn: int, kernel: KernelConfig, nr_pages: int | None = None) -> 
             at += bits
         rows += reversed(found)
     return pd.DataFrame(rows, columns=["structure", "field", "first_bit", "nr_bits", "value"])
+
+
+class FlagBudgetExplorer(Explorer):
+    """Is there a bit for PG_dynamic? The bits of ``page->flags`` that a configuration leaves free."""
+
+    def __init__(self, **values: Any):
+        self.controls = {
+            "kernel": _control(w.Dropdown, "start from", options=list(presets()),
+                               tooltip="A preset; picking one sets the controls below"),
+            "nr_page_flags": _control(w.IntSlider, "page flags", min=18, max=32),
+            "nr_zones": _control(w.IntSlider, "zones", min=1, max=8),
+            "nodes_shift": _control(w.IntSlider, "NODES_SHIFT", min=0, max=10),
+            "nr_cpus": _control(w.SelectionSlider, "NR_CPUS", options=[1 << n for n in range(14)]),
+            "section_bits": _control(w.IntSlider, "section bits", min=0, max=25,
+                                     tooltip="0 with vmemmap; classic sparsemem keeps the section number"),
+            "numa_balancing": _control(w.Checkbox, "NUMA_BALANCING", indent=False),
+            "lru_gen": _control(w.Checkbox, "LRU_GEN", indent=False),
+            "kasan": _control(w.Dropdown, "KASAN tags",
+                              options=[("none", ""), ("sw_tags", "sw_tags"), ("hw_tags", "hw_tags")]),
+        }
+        self._start("x86-64")
+        self.host, self.answer = PlotHost(), w.HTML()
+        super().__init__(**values)
+
+    def _start(self, preset: str) -> None:
+        budget = FlagBudget.of(KernelConfig.preset(preset))
+        for name in self.controls:
+            if name != "kernel":
+                self.controls[name].value = getattr(budget, name)
+        self.controls["kernel"].value = preset
+
+    def _changed(self, name: str, change: Any) -> None:
+        if name == "kernel" and not self._quiet:
+            with self._one_redraw():
+                self._start(change["new"])
+        else:
+            super()._changed(name, change)
+
+    def budget(self) -> FlagBudget:
+        """The budget that the controls describe."""
+        return FlagBudget(**{name: self._value(name) for name in self.controls if name != "kernel"})
+
+    def _draw(self, changed: str | None) -> None:
+        import pandas as pd
+
+        budget = self.budget()
+        named = {"as set above": budget}
+        named |= {name: FlagBudget.of(KernelConfig.preset(name))
+                  for name in ("x86-64", "arm64-4k", "amd64_6.12")}
+        self.figure = figures.flag_bits(pd.DataFrame(budget_rows(named)))
+        self.figure.layout.meta = {**self.figure.layout.meta, "state": self.state()}
+        self.host.show(self.figure)
+        grown = " last_cpupid does not fit: struct page grows." if budget.last_cpupid_evicted else ""
+        word = f"{budget.free_bits} bits are free: " if budget.free_bits != 1 else "1 bit is free: "
+        fits = "PG_dynamic fits." if budget.free_bits else "no bit is left for PG_dynamic."
+        self.answer.value = f"<b>{word}{fits}</b>{grown}"
+
+    def _blank(self, why: str) -> None:
+        self.figure = figures.nothing(why)
+        self.host.show(self.figure)
+        self.answer.value = ""
+
+    def _layout(self) -> w.Widget:
+        c, half = self.controls, {"flex": "1 1 420px", "min_width": "320px"}
+        left = w.VBox([c[n] for n in ("kernel", "nr_page_flags", "nr_zones", "nodes_shift")], layout=half)
+        right = w.VBox([c[n] for n in ("nr_cpus", "section_bits", "kasan")], layout=half)
+        switches = w.HBox([c["numa_balancing"], c["lru_gen"], self.reset_button])
+        return w.VBox([w.Box([left, right], layout={"flex_flow": "row wrap"}), switches, self.error,
+                       self.answer, self.host])
+
+    def snapshot(self) -> list[Any]:
+        from IPython.display import HTML
+
+        return [self.figure, HTML(self.answer.value)]
+
+
+class ClaimsExplorer(Explorer):
+    """Published figures, recomputed: sorted and filtered, each row opening its computation."""
+
+    SORTS: Mapping[str, Callable[[Any], Any]] = {
+        "id": lambda row: row.id, "verdict": lambda row: (row.verdict, row.id),
+        "unit": lambda row: (row.unit, row.id), "quantity": lambda row: (row.quantity, row.id),
+    }
+
+    def __init__(self, **values: Any):
+        from workbench import claims
+
+        self.rows = claims.recompute()
+        verdicts = sorted({row.verdict for row in self.rows})
+        self.controls = {
+            "verdict": _control(w.Dropdown, "verdict", options=["all", *verdicts]),
+            "sort": _control(w.Dropdown, "sorted by", options=list(self.SORTS)),
+        }
+        self.html = w.HTML()
+        super().__init__(**values)
+
+    def _draw(self, changed: str | None) -> None:
+        wanted, key = self._value("verdict"), self.SORTS[self._value("sort")]
+        rows = sorted((row for row in self.rows if wanted in ("all", row.verdict)), key=key)
+        self.html.value = claims_table(rows)
+
+    def _blank(self, why: str) -> None:
+        self.html.value = ""
+
+    def _layout(self) -> w.Widget:
+        bar = w.Box([self.controls["verdict"], self.controls["sort"], self.reset_button])
+        return w.VBox([bar, self.error, self.html])
+
+    def snapshot(self) -> list[Any]:
+        from IPython.display import HTML
+
+        return [HTML(self.html.value)]
+
+
+def claims_table(rows: Sequence[Any]) -> str:
+    """Claims as an HTML table; each row opens its inputs, the quantity that recomputes it, its source."""
+    mark = {"agrees": "\u2713 agrees", "differs": "\u2260 differs"}
+    body = []
+    for row in rows:
+        computed = "" if row.computed is None else f"{row.computed:,.6g}"
+        inputs = ", ".join(f"{name} = {value}" for name, value in row.inputs.items())
+        more = [("recomputed by", row.quantity or "nothing here"), ("from", inputs), ("source", row.source)]
+        opened = "".join(f"<div><i>{inert(name)}</i>: {inert(value)}</div>" for name, value in more)
+        body.append(
+            f'<tr><td>{inert(row.id)}</td><td style="text-align:left"><details><summary>'
+            f"{inert(row.statement)}</summary>{opened}</details></td><td>{row.stated:,.6g}</td><td>{computed}</td>"
+            f'<td style="text-align:left">{inert(row.unit)}</td>'
+            f'<td style="text-align:left;white-space:nowrap">{inert(mark.get(row.verdict, row.verdict))}</td>'
+            f'<td style="text-align:left">{inert(row.why)}</td></tr>')
+    head = "".join(f"<th>{name}</th>" for name in
+                   ("id", "statement (opens)", "stated", "computed", "unit", "verdict", "why"))
+    return ('<div style="overflow-x:auto"><table style="font-variant-numeric:tabular-nums">'
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>")

@@ -10,8 +10,9 @@ are taken as large as struct slab and struct ptdesc are today (64), since the pl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from workbench.designs.base import (
     Design,
@@ -148,3 +149,32 @@ class Memdesc8(_Memdesc):
 
     def limits(self, kernel: KernelConfig) -> dict[str, str]:
         return super().limits(kernel) | {"buddy": "the buddy allocator's lists need another place"}
+
+
+def percent_by_order(kernel: KernelConfig, orders: Iterable[int] = range(11)) -> list[dict[str, Any]]:
+    """Percent of memory by folio order, for today's struct page and the three memdesc pages.
+
+    Returns
+    -------
+    list of dict
+        design, order, folio_bytes (of memory), percent: all pages in folios of one order.
+
+    Examples
+    --------
+    >>> [round(row["percent"], 3) for row in percent_by_order(KernelConfig(), [4])]
+    [1.562, 0.903, 0.513, 0.317]
+    """
+    rows = []
+    for order in orders:
+        words = [("static", kernel.sizeof_page, 0)]
+        words += [(cls.name, cls.page_bytes, FOLIO_BYTES) for cls in (Memdesc32, Memdesc16, Memdesc8)]
+        rows += [
+            {
+                "design": name,
+                "order": order,
+                "folio_bytes": kernel.page_size << order,
+                "percent": folio_percent(word, order, kernel, folio),
+            }
+            for name, word, folio in words
+        ]
+    return rows

@@ -8,6 +8,7 @@ they need of the rest. What is left over is free, but contested: alloc tags and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,3 +130,12 @@ _DEFCONFIG: dict[str, dict[str, Any]] = {
     "s390x": {"nr_cpus": 512, "nr_zones": 3, "lru_gen": False},
     "riscv64": {"nr_cpus": 64, "nr_zones": 4, "lru_gen": False},
 }
+
+
+def budget_rows(budgets: Mapping[str, FlagBudget]) -> list[dict[str, Any]]:
+    """One row for each field of each named configuration: config, field, bits; the last field is ``free``."""
+    return [
+        {"config": name, "field": field, "bits": bits}
+        for name, budget in budgets.items()
+        for field, bits in {**budget.fields, "free": budget.free_bits}.items()
+    ]

@@ -1,0 +1,33 @@
+"""The README's own example of a design in one file works as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from workbench import KernelConfig, Scenario, designs, evaluate
+from workbench.cli import main
+from workbench.kernel.structs import Struct
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_readmes_design_shows_up_everywhere(tmp_path, monkeypatch, capsys):
+    if not README.is_file():
+        pytest.skip("no README beside the tests")
+    source = re.search(r"```python\n(\"\"\"D14.*?)```", README.read_text(), re.S)[1]
+    (tmp_path / "phyr.py").write_text(source)
+    monkeypatch.setattr(designs, "__path__", [*designs.__path__, str(tmp_path)])
+    designs.registry.cache_clear()
+    try:
+        row = evaluate(Scenario(machine="ram=1TiB", design="phyr", nr_pinned=5120, run_pages=512))
+        assert row.parts == {"ranges in flight": 160}
+        text = designs.get("phyr").structs(KernelConfig())["phyr"]
+        assert Struct.from_c(text, kernel=KernelConfig.preset("x86-64")).size == 16
+        assert main(["overhead", "ram=1TiB", "--json"]) == 0
+        assert '"phyr"' in capsys.readouterr().out
+        from workbench.widgets import OverheadExplorer
+
+        assert "phyr" in OverheadExplorer(machine="ram=1GiB").controls["designs"].boxes
+    finally:
+        designs.registry.cache_clear()

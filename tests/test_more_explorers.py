@@ -1,0 +1,89 @@
+"""The flag-bit and claims explorers, and the figures of notebooks 07 and 08: data read back, not pixels."""
+
+import pandas as pd
+import pytest
+
+from workbench import InputError, KernelConfig, claims, figures, pfnmaps, widgets
+from workbench.designs import memdesc
+from workbench.kernel.flagbits import FlagBudget, budget_rows
+from workbench.pfnmaps.compare import bytes_per_entry
+
+X86 = KernelConfig.preset("x86-64")
+
+
+def test_flag_budget_explorer_shows_what_its_controls_say():
+    explorer = widgets.FlagBudgetExplorer()
+    assert "15 bits are free" in explorer.answer.value
+    explorer.controls["nr_cpus"].value = 8192
+    explorer.controls["nodes_shift"].value = 10
+    explorer.controls["nr_page_flags"].value = 25
+    assert "1 bit is free" in explorer.answer.value
+    free = next(trace for trace in explorer.host.fig["data"] if trace["name"] == "free")
+    assert free["x"][0] == explorer.budget().free_bits == 1
+
+
+def test_a_preset_sets_the_controls_and_a_state_comes_back():
+    explorer = widgets.FlagBudgetExplorer()
+    explorer.controls["kernel"].value = "arm64-4k"
+    assert explorer.budget() == FlagBudget.of(KernelConfig.preset("arm64-4k"))
+    explorer.controls["kasan"].value = "hw_tags"
+    again = widgets.FlagBudgetExplorer.from_state(explorer.state())
+    assert again.state() == explorer.state()
+    explorer.reset()
+    assert explorer.budget() == FlagBudget()
+
+
+def test_what_does_not_build_is_said_and_nothing_is_drawn():
+    explorer = widgets.FlagBudgetExplorer()
+    explorer.controls["section_bits"].value = 25
+    explorer.controls["nr_page_flags"].value = 32
+    assert "does not build" in explorer.error.value
+    assert explorer.host.fig["data"] == () or not explorer.host.fig["data"]
+
+
+def test_claims_explorer_filters_and_sorts():
+    explorer = widgets.ClaimsExplorer()
+    every = explorer.html.value.count("<details>")
+    assert every == len(claims.recompute())
+    explorer.controls["verdict"].value = "differs"
+    assert 0 < explorer.html.value.count("<details>") < every
+    explorer.controls["verdict"].value = "all"
+    explorer.controls["sort"].value = "verdict"
+    verdicts = [part.split("<")[0] for part in explorer.html.value.split('white-space:nowrap">')[1:]]
+    assert verdicts == sorted(verdicts, key=lambda v: v.split()[-1] if v[0] in "\u2713\u2260" else v)
+
+
+def test_claims_are_inert_html():
+    row = claims.recompute(["PC01"])[0]
+    import dataclasses
+
+    evil = dataclasses.replace(row, statement="<script>alert(1)</script>")
+    assert "<script" not in widgets.claims_table([evil])
+
+
+def test_an_unknown_state_is_refused():
+    with pytest.raises(InputError, match="no control"):
+        widgets.ClaimsExplorer(colour="red")
+
+
+def test_percent_by_order_shows_the_table():
+    table = pd.DataFrame(memdesc.percent_by_order(X86))
+    figure = figures.percent_by_order(table)
+    for trace in figure.data:
+        rows = table[table["design"] == trace.name]
+        assert list(trace.y) == list(rows["percent"])
+
+
+def test_flag_bits_sum_to_the_word():
+    table = pd.DataFrame(budget_rows({"a": FlagBudget(), "b": FlagBudget(section_bits=19)}))
+    assert table.groupby("config")["bits"].sum().tolist() == [64, 64]
+    figure = figures.flag_bits(table)
+    assert sum(trace.x[0] for trace in figure.data) == 64
+
+
+def test_bytes_per_entry_shows_every_map():
+    table = pd.DataFrame(bytes_per_entry(pfnmaps.registry(), [1, 512], 1000, 1 << 28, X86))
+    figure = figures.bytes_per_entry(table)
+    assert len(figure.data) == len(pfnmaps.registry())
+    for trace in figure.data:
+        assert list(trace.y) == list(table[table["title"] == trace.name]["bytes_per_page"])
