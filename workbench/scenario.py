@@ -281,15 +281,23 @@ def compare(scenarios: Iterable[Scenario]) -> pd.DataFrame:
 
 
 def break_even(a: Scenario, b: Scenario, *, upto: float = 100.0) -> float | None:
-    """The pinned share, in percent of RAM, from which ``a`` takes more bytes than ``b``; None if never.
+    """The share, in percent, from which ``a`` takes more bytes than ``b``; None if it never does.
 
-    Found by bisection over whole pages: both totals grow with the share, and the cheaper one changes once.
+    The share is of pinned pages in RAM, or with ``describe_device`` of pmem and device memory in use. Found
+    by bisection over whole pages: the difference of the totals grows with the share.
+
+    Examples
+    --------
+    >>> gpu = Scenario(machine="ram=1GiB,device=1GiB@1TiB", describe_device=True)
+    >>> round(break_even(gpu.with_(design="dynamic_page"), gpu.with_(design="static")))    # the memmap wins
+    68
     """
     machine = machine_of(a)
-    total = machine.nr_pages_ram
+    field = "nr_device_used" if a.describe_device else "nr_pinned"
+    total = machine.pages("pmem", "device") if a.describe_device else machine.nr_pages_ram
 
     def over(nr: int) -> bool:
-        left, right = (evaluate(s.with_(nr_pinned=nr, pinned=None)).total_bytes for s in (a, b))
+        left, right = (evaluate(s.with_(**{field: nr, "pinned": None})).total_bytes for s in (a, b))
         return left > right
 
     low, high = 0, int(total * upto / 100)

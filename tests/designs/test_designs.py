@@ -1,5 +1,6 @@
 """Footprints worked out by hand, and what has to hold for every design."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -202,10 +203,12 @@ class Phyr(Design):
     def limits(self, kernel): return {"pages": "none"}
 """)
     monkeypatch.setattr(designs, "__path__", [*designs.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "workbench.designs.phyr", raising=False)
     designs.registry.cache_clear()
     try:
         assert "phyr" in designs.names()
         assert evaluate(Scenario(machine=TIB, design="phyr", nr_pinned=1000)).total_bytes == 16000
         assert main(["overhead", TIB, "--design", "phyr", "--json"]) == 0
     finally:
+        sys.modules.pop("workbench.designs.phyr", None)
         designs.registry.cache_clear()

@@ -174,3 +174,21 @@ def test_a_larger_descriptor_moves_the_break_even():
     nr = rows[0].parts["folio descriptor objects"] // 80
     assert rows[1].parts["folio descriptor objects"] == nr * 96
     assert replace(machine).nr_sections == machine.nr_sections
+
+
+@pytest.mark.parametrize(
+    ("variant", "kept", "shared"), [("reserve2", 2, 0), ("reserve1", 1, 0), ("shared", 1, 1)]
+)
+def test_hvo_in_its_three_generations(variant, kept, shared):
+    machine = Machine.load("debian-6.12-8g-hugetlb-hvo")
+    static, hvo = (evaluate(Scenario(machine=machine, design=d)) for d in ("static", f"hvo:{variant}"))
+    assert static.parts["memmap"] - hvo.parts["memmap"] == 1024 * (8 - kept) * 4096
+    assert hvo.parts.get("shared tail pages", 0) == shared * 4096
+
+
+@pytest.mark.parametrize(
+    ("release", "generation"),
+    [("5.10.223", "reserve2"), ("6.12.95", "reserve1"), ("7.2.13", "reserve1"), ("7.3.4", "shared")],
+)
+def test_the_release_decides_the_generation(release, generation):
+    assert designs.get("hvo").generation(replace(X86, release=release)) == generation

@@ -1,6 +1,7 @@
 """The README's own example of a design in one file works as it stands there."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def test_the_readmes_design_shows_up_everywhere(tmp_path, monkeypatch, capsys):
     source = re.search(r"```python\n(\"\"\"D14.*?)```", README.read_text(), re.S)[1]
     (tmp_path / "phyr.py").write_text(source)
     monkeypatch.setattr(designs, "__path__", [*designs.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "workbench.designs.phyr", raising=False)
     designs.registry.cache_clear()
     try:
         row = evaluate(Scenario(machine="ram=1TiB", design="phyr", nr_pinned=5120, run_pages=512))
@@ -30,4 +32,5 @@ def test_the_readmes_design_shows_up_everywhere(tmp_path, monkeypatch, capsys):
 
         assert "phyr" in OverheadExplorer(machine="ram=1GiB").controls["designs"].boxes
     finally:
+        sys.modules.pop("workbench.designs.phyr", None)
         designs.registry.cache_clear()

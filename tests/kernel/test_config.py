@@ -121,3 +121,19 @@ def test_an_unambiguous_part_of_a_name_is_enough():
 def test_versions():
     assert kernel_version("7.2.13-1") == (7, 2)
     assert kernel_version(None) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes_shift", "flags", "vmemmap"),
+    [
+        ("x86-64", 6, 22, 0xFFFFEA0000000000),
+        ("x86-64-5level", 6, 22, 0xFFD4000000000000),
+        ("arm64-4k", 4, 24, 0xFFFFFDFFC0000000),
+        ("arm64-64k", 4, 24, 0xFFFFFC1FC0000000),
+        ("ppc64-64k", 8, 21, 0xC00C000000000000),
+        ("s390", 1, 23, None),
+    ],
+)
+def test_node_and_flag_bits_and_where_vmemmap_starts(name, nodes_shift, flags, vmemmap):
+    kernel = KernelConfig.preset(name)
+    assert (kernel.nodes_shift, kernel.nr_page_flags, kernel.vmemmap_start) == (nodes_shift, flags, vmemmap)
