@@ -99,7 +99,8 @@ def _template() -> go.layout.Template:
         "paper_bgcolor": "white", "plot_bgcolor": "white", "colorway": COLOURS, "separators": ".,",
         "xaxis": grid, "yaxis": {**grid, "ticklabelstandoff": 6},
         "hoverlabel": {"align": "left", "bgcolor": "white"},
-        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        "legend": {"orientation": "h", "xref": "container", "x": 0, "yref": "container", "y": 0,
+                   "yanchor": "bottom"},
         "margin": {"l": 8, "r": 16, "t": 44, "b": 8},
         "title": {"x": 0, "xref": "paper", "y": 0.99, "yanchor": "top", "font": {"size": 15}},
     })
@@ -160,38 +161,43 @@ def overhead_by_part(table: pd.DataFrame) -> go.Figure:
         One row per scenario, as ``compare()`` returns it: ``design``, ``exact``, ``part:NAME`` in bytes.
     """
     parts = parts_of(table)
-    largest = max(parts, key=lambda part: int(table[PART + part].max()), default=None)
-    small = [part for part in parts if part != largest]
-    rest = max((sum(int(row[PART + part]) for part in small) for _, row in table.iterrows()), default=0)
-    top = max((int(value) for value in table["total_bytes"]), default=0)
-    panels = [("all parts", parts, top)]
-    if 0 < rest < top / 8:
-        panels.append((f"without {largest}", small, rest))
+    columns = {part: [int(value) for value in table[PART + part]] for part in parts}
+    totals = [int(value) for value in table["total_bytes"]]
+    largest = max(parts, key=lambda part: max(columns[part]), default="")
+    rest = [total - most for total, most in zip(totals, columns.get(largest, totals), strict=True)]
+    panels = [("all parts", columns, max(totals, default=0))]
+    if 0 < max(rest, default=0) < max(totals) / 8:
+        small = {part: values for part, values in columns.items() if part != largest}
+        panels = [("all parts", {largest: columns[largest], f"all but {largest}": rest}, max(totals)),
+                  (f"all but {largest}", small, max(rest))]
     names, how = [inert(name) for name in labels(table)], _how(table)
-    heights = [30 * len(table) + 14] * len(panels)
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {}
     for panel, (label, shown, most) in enumerate(panels):
         (scale, name), (x, y) = unit(most), _axes(panel)
-        for part in shown:
-            place, values = parts.index(part), [int(value) for value in table[PART + part]]
+        for part, values in shown.items():
+            place = parts.index(part) if part in parts else 7
             pattern = PATTERNS[(place + place // 8) % 8]  # all pairs differ, for 64 parts
             data.append({
                 "type": "bar", "orientation": "h", "y": names, "x": [value / scale for value in values],
-                "xaxis": x, "yaxis": y, "name": inert(part), "legendgroup": part, "showlegend": panel == 0,
+                "xaxis": x, "yaxis": y, "name": inert(part), "legendgroup": part, "showlegend": part in parts,
                 "marker": {"color": COLOURS[place % 8], "line": {"width": 0},
                            "pattern": {"shape": pattern, "size": 6, "solidity": 0.35,
                                        "fgcolor": "rgba(255,255,255,0.65)", "fillmode": "overlay"}},
                 "customdata": [[f"{value:,}", made] for value, made in zip(values, how, strict=True)],
                 "hovertemplate": f"<b>%{{y}}</b><br>{inert(part)}: %{{customdata[0]}} bytes<br>"
                                  "%{customdata[1]}<extra></extra>"})
+        domain = [0.0, 1.0] if len(panels) == 1 else [0.53 * panel, 0.47 + 0.53 * panel]
         layout[x.replace("x", "xaxis")] = {"title": {"text": f"{name}, {label}"}, "tickformat": ",~g",
-                                           "rangemode": "tozero", "anchor": y}
+                                           "rangemode": "tozero", "domain": domain, "anchor": y,
+                                           "automargin": False}
         layout[y.replace("y", "yaxis")] = {"autorange": "reversed", "showgrid": False, "anchor": x,
-                                           "domain": _panels(heights, 62)[panel]}
-    height = sum(heights) + 62 * len(panels) + 52 + 24 * -(-len(parts) // 3)
+                                           "showticklabels": panel == 0, "automargin": False}
+    left = 14 + 7.5 * max((len(name) for name in names), default=0)  # automargin would draw it all twice
+    height = 30 * len(table) + 120 + 24 * -(-len(parts) // 4)
     return _figure("Memory that describes pages, by part", height, data, file="overhead-by-part",
-                   barmode="stack", alt="Stacked bars: bytes of each design by part", **layout)
+                   barmode="stack", alt="Stacked bars: bytes of each design by part",
+                   margin={"l": left, "r": 16, "t": 44, "b": 56}, **layout)
 
 
 #: Column -> how its value reads in a row's label.

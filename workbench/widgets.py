@@ -70,6 +70,7 @@ class PlotHost(anywidget.AnyWidget):
 
     def __init__(self, figure: go.Figure | None = None, **traits: Any):
         super().__init__(**traits)
+        self.layout.width, self.layout.margin = "100%", "2px 0 12px"
         self.on_msg(self._answer)
         if figure is not None:
             self.show(figure)
@@ -197,8 +198,9 @@ class OverheadExplorer(Explorer):
     def __init__(self, **values: Any):
         from workbench.memory.pagemix import ASSUMED
 
-        orders = [(f"{order} ({figures.size(4096 << order)} with 4 KiB pages)", order) for order in range(19)]
-        runs = [(f"{1 << shift:,} page{'s' if shift else ''}", 1 << shift) for shift in range(19)]
+        pages = [f"{1 << shift:,} page{'s' if shift else ''}" for shift in range(19)]
+        runs = [(text, 1 << shift) for shift, text in enumerate(pages)]
+        orders = [(f"{order}: {text}", order) for order, text in enumerate(pages)]
         self.preset = _control(w.Dropdown, "machine", options=["", *_captures(), *SPECS],
                                tooltip="A shipped capture or a made-up machine")
         self._boxes = {name: w.Checkbox(description=name, indent=False, tooltip=designs.get(name).summary,
@@ -219,9 +221,11 @@ class OverheadExplorer(Explorer):
             "mix": _control(w.Combobox, "page mix", options=list(ASSUMED), continuous_update=False,
                             placeholder="the machine's own", ensure_option=False,
                             tooltip="For memdescs: a capture's name, or an assumed mix"),
-            "describe_device": _control(w.Checkbox, "pmem and device memory need descriptors too",
-                                        indent=False),
+            "describe_device": _control(
+                w.Checkbox, "describe pmem and device memory too", indent=False,
+                layout={"flex": "0 0 auto", "width": "auto", "margin": "2px 2px 2px 144px"}),
             "nr_device_used": _control(w.SelectionSlider, "in use, % of it", options=SHARES,
+                                       layout={"flex": "1 1 200px"},
                                        tooltip="Share of pmem and device memory that is in use"),
         }
         self.controls["machine"].value = "microvm-24g-6.18"
@@ -234,6 +238,7 @@ class OverheadExplorer(Explorer):
         self.readout, self.table = w.HTML(), w.HTML()
         self.hosts = {name: PlotHost() for name in ("by_part", "percent", "pinned")}
         self.rows: pd.DataFrame | None = None
+        self.figures: dict[str, go.Figure] = {}
         super().__init__(**values)
 
     def _picked(self, change: Any) -> None:
@@ -267,41 +272,36 @@ class OverheadExplorer(Explorer):
         self.controls["nr_device_used"].disabled = not of_device
         text = self.controls["machine"].value
         self.preset.value = text if text in self.preset.options else ""
-        key = tuple(scenario.with_(**{_moved(of_device): 0}) for scenario in scenarios)
-        curve, crossings = _curve(key)
+        self._show("by_part", figures.overhead_by_part(self.rows))  # the browser draws while we go on
+        self._show("percent", figures.percent_of_ram(self.rows))
+        curve, crossings = _curve(tuple(one.with_(**{_moved(of_device): 0}) for one in scenarios))
         at = _share(self._value(_moved(of_device)))
-        self.figures = {
-            "by_part": figures.overhead_by_part(self.rows),
-            "percent": figures.percent_of_ram(self.rows),
-            "pinned": figures.overhead_against_pinned(
-                curve, crossings, at, **({"x_title": DEVICE_TITLE} if of_device else {})),
-        }
-        for name, figure in self.figures.items():
-            figure.layout.meta = {**figure.layout.meta, "state": self.state()}
-            self.hosts[name].show(figure)
+        self._show("pinned", figures.overhead_against_pinned(
+            curve, crossings, at, **({"x_title": DEVICE_TITLE} if of_device else {})))
         self.table.value = exact_table(self.rows)
+
+    def _show(self, name: str, figure: go.Figure) -> None:
+        figure.layout.meta = {**figure.layout.meta, "state": self.state()}
+        self.figures[name] = figure
+        self.hosts[name].show(figure)
 
     def _blank(self, why: str) -> None:
         self.rows = None
-        self.figures = {name: figures.nothing(why) for name in self.hosts}
-        for name, figure in self.figures.items():
-            self.hosts[name].show(figure)
+        for name in self.hosts:
+            self._show(name, figures.nothing(why))
         self.table.value = self.readout.value = ""
 
     def _layout(self) -> w.Widget:
-        c, half = self.controls, {"flex": "1 1 420px", "min_width": "320px"}
-        label = w.Label("designs", layout={"width": "128px", "margin": "0 8px 0 0"})
-        chosen = w.Box([label, *self._boxes.values()],
-                       layout={"flex_flow": "row wrap", "align_items": "center", "padding": "2px 0 2px 40px"})
+        c, half, wrap = self.controls, {"flex": "1 1 420px", "min_width": "320px"}, {"flex_flow": "row wrap"}
         left = w.VBox([self.preset, c["machine"], c["kernel"], c["mix"]], layout=half)
         right = w.VBox([c["nr_pinned"], self.readout, c["run_pages"], c["folio_order"], c["pfn_map"]],
                        layout=half)
-        device = w.Box([c["describe_device"], c["nr_device_used"], self.reset_button],
-                       layout={"flex_flow": "row wrap", "justify_content": "space-between"})
-        wrap = {"flex_flow": "row wrap"}
-        side = w.Box([w.Box([self.hosts[name]], layout=half) for name in ("by_part", "percent")], layout=wrap)
-        return w.VBox([w.Box([left, right], layout=wrap), chosen, device, self.error, side,
-                       self.hosts["pinned"], self.table])
+        label = w.Label("designs", layout={"flex": "0 0 128px", "margin": "2px 8px 2px 2px",
+                                           "justify_content": "flex-end"})
+        chosen = w.HBox([label, w.Box([*self._boxes.values()], layout=wrap)])
+        device = w.HBox([c["describe_device"], c["nr_device_used"], self.reset_button])
+        return w.VBox([w.Box([left, right], layout=wrap), chosen, device, self.error, *self.hosts.values(),
+                       self.table])
 
     def snapshot(self) -> list[Any]:
         from IPython.display import HTML
@@ -456,7 +456,7 @@ def pinned_curve(scenarios: Sequence[Scenario]) -> tuple[pd.DataFrame, pd.DataFr
     shape = Population(run_pages=first.run_pages, folio_order=first.folio_order).scatter(machine, kind)
     room = shape.places.nr_pages * run  # edges of memory too small for a whole run stay empty
     static = evaluate(first.with_(design="static", describe_device=False)).total_bytes
-    counts = sorted({min(room, round(total * _share(share) / 100)) for share in SHARES})
+    counts = sorted({min(room, round(total * _share(share) / 100)) for share in SHARES[1::2]})
 
     @functools.cache
     def added(scenario: Scenario, nr: int) -> tuple[int, bool]:
@@ -534,7 +534,8 @@ def exact_table(table: pd.DataFrame) -> str:
                            f"{inert(text)}</{tag}>" for place, text in enumerate(row))
                    for row, tag in zip(cells, ["th"] + ["td"] * len(cells), strict=False)]
     notes = dict.fromkeys(note for row in table["notes"] for note in str(row).split("; ") if note)
-    return ('<div style="overflow-x:auto"><table style="font-variant-numeric:tabular-nums;margin:8px 0">'
+    style = "font-variant-numeric:tabular-nums;line-height:1.5;margin:8px 0"
+    return (f'<div style="overflow-x:auto"><table style="{style}">'
             f"<thead><tr>{head}</tr></thead><tbody><tr>{'</tr><tr>'.join(body)}</tr></tbody></table>"
             f"<ul>{''.join(f'<li>{inert(note)}</li>' for note in notes)}</ul></div>")
 

@@ -5,11 +5,12 @@ function draw(place) {
   const css = getComputedStyle(document.documentElement);
   const [text, paper, line] = ["--text", "--paper", "--line"].map((name) => css.getPropertyValue(name).trim());
   Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: paper, font: { ...layout.font, color: text } });
+  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: "rgba(128,128,128,0.7)", activecolor: text };
   layout.hoverlabel = { ...layout.hoverlabel, bgcolor: paper, font: { color: text } };
   delete layout.width;
   layout.autosize = true;
   for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key)))
-    layout[axis] = { ...layout[axis], gridcolor: line, linecolor: text, tickcolor: text };
+    layout[axis] = { ...layout[axis], gridcolor: line };
   place.querySelector("img")?.remove();
   const plot = place.querySelector("div.drawn") ?? place.appendChild(Object.assign(
     document.createElement("div"), { className: "drawn" }));

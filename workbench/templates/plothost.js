@@ -1,30 +1,34 @@
 // One plotly figure, drawn from synced model state: right after a reload too, since nothing else is kept.
 // plotly.js comes from the Jupyter kernel, gzipped, once for the whole page; no address is ever asked.
 const WAIT_MS = 15000;
+const UNANSWERED = "The Jupyter kernel does not answer (busy or gone), so this figure is not drawn yet. " +
+  "If it is gone, run the cell again.";
 
 async function unpack(buffer) {
   const bytes = new Blob([buffer]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const text = await new Response(bytes).text();
+  if (window.Plotly?.react) return; // another came first
   const script = document.createElement("script"); // hide AMD and CommonJS from the UMD wrapper
-  script.textContent = `(function(define,module,exports){${await new Response(bytes).text()}}).call(window)`;
+  script.textContent = `(function(define,module,exports){${text}}).call(window)`;
   document.head.append(script);
-  return window.Plotly;
 }
 
-function plotly(model) {
-  if (window.Plotly?.react) return Promise.resolve(window.Plotly);
-  window.workbenchPlotly ??= new Promise((found, lost) => {
-    const give_up = setTimeout(() => {
-      window.workbenchPlotly = undefined; // the next figure may have a kernel that answers
-      lost(new Error("The Jupyter kernel does not answer, so this figure cannot be drawn. Run its cell again."));
-    }, WAIT_MS);
-    model.on("msg:custom", (message, buffers) => {
-      if (message?.send !== "plotly.js" || window.Plotly?.react) return;
-      clearTimeout(give_up);
-      unpack(buffers[0]).then(found, lost);
-    });
-    model.send({ want: "plotly.js" });
+// Resolves when plotly.js is there, from whichever figure's kernel it came; calls late() while it is not.
+async function plotly(model, late) {
+  const page = (window.workbench ??= { asked: 0 });
+  model.on("msg:custom", (message, buffers) => {
+    if (message?.send === "plotly.js") unpack(buffers[0]);
   });
-  return window.workbenchPlotly;
+  for (const start = performance.now(); !window.Plotly?.react; ) {
+    const now = performance.now();
+    if (!page.asked || now - page.asked > WAIT_MS) {
+      page.asked = now;
+      model.send({ want: "plotly.js" });
+    }
+    if (now - start > WAIT_MS) late();
+    await new Promise((next) => setTimeout(next, 50));
+  }
+  return window.Plotly;
 }
 
 // The notebook's own colours, light or dark, over the figure's.
@@ -34,10 +38,11 @@ function themed(layout, el) {
   const text = pick("--jp-content-font-color1", css.color);
   const paper = pick("--jp-layout-color1", "#fff");
   const themed = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
+  themed.modebar = { bgcolor: "rgba(0,0,0,0)", color: "rgba(128,128,128,0.7)", activecolor: text };
   themed.font = { ...layout.font, color: text };
   themed.hoverlabel = { ...layout.hoverlabel, bgcolor: paper, font: { color: text } };
   for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key)))
-    themed[axis] = { ...layout[axis], gridcolor: "rgba(128,128,128,0.28)", linecolor: text, tickcolor: text };
+    themed[axis] = { ...layout[axis], gridcolor: "rgba(128,128,128,0.28)" };
   return themed;
 }
 
@@ -47,27 +52,39 @@ function render({ model, el }) {
   note.className = "workbench-note";
   note.setAttribute("role", "status");
   plot.setAttribute("role", "img");
+  el.style.minWidth = plot.style.minWidth = "0";
+  plot.style.overflow = "hidden";
   el.append(note, plot);
   let library = null;
   let due = false;
+  let last = 0; // when it was drawn
+  let drawn = null; // what the plot shows, apart from its marks
 
   const draw = async () => {
     due = false;
+    last = performance.now();
     const { data, layout } = structuredClone(model.get("fig")); // react() writes into what it is given
     if (!data) return;
     plot.setAttribute("aria-label", layout.meta?.alt ?? "figure");
     plot.style.minHeight = `${layout.height ?? 300}px`;
-    const name = layout.meta?.file ?? "workbench";
-    await library.react(plot, data, themed(layout, el), {
-      responsive: false, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-      toImageButtonOptions: { format: "png", filename: name, scale: 2 },
-    });
-    plot.dataset.stamp = layout.meta?.stamp ?? "";
+    if (el.clientWidth) layout.width = el.clientWidth;
+    const { shapes, meta, ...rest } = layout;
+    const picture = JSON.stringify([data, rest, getComputedStyle(el).color]);
+    if (picture === drawn) { // only a mark has moved: much cheaper than drawing anew
+      Object.assign(plot.layout, { meta });
+      await library.relayout(plot, { shapes: shapes ?? [] });
+    } else {
+      drawn = picture;
+      await library.react(plot, data, themed(layout, el), {
+        displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+        toImageButtonOptions: { format: "png", filename: meta?.file ?? "workbench", scale: 2 },
+      });
+    }
   };
   const soon = () => { // the newest state wins; states in between are skipped, the last never is
     if (!library || due) return;
     due = true;
-    requestAnimationFrame(draw);
+    setTimeout(draw, performance.now() - last < 30 ? 15 : 0);
   };
   const alive = () => setTimeout(() => { // after the view has marked itself
     if (!el.closest(".jupyter-widgets-disconnected")) return void (note.textContent = "");
@@ -77,11 +94,16 @@ function render({ model, el }) {
 
   model.on("change:fig", soon);
   model.on("comm_live_update", alive);
-  const sized = new ResizeObserver(() => { if (library && plot.offsetWidth) library.Plots.resize(plot); });
+  const sized = new ResizeObserver(soon);
   const restyled = new MutationObserver(soon);
   restyled.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
-  plotly(model).then((found) => { library = found; soon(); sized.observe(el); },
-                     (error) => { note.textContent = error.message; });
+  plotly(model, () => { note.textContent = UNANSWERED; }).then((found) => {
+    library = found;
+    note.textContent = "";
+    alive();
+    soon();
+    sized.observe(el);
+  });
   return () => {
     sized.disconnect();
     restyled.disconnect();
