@@ -702,19 +702,20 @@ class ClaimsExplorer(Explorer):
 def claims_table(rows: Sequence[Any]) -> str:
     """Claims as an HTML table; each row opens its inputs, the quantity that recomputes it, its source."""
     mark = {"agrees": "\u2713 agrees", "differs": "\u2260 differs"}
+    left, wide = "text-align:left;vertical-align:top", "text-align:left;vertical-align:top;min-width:260px"
     body = []
     for row in rows:
         computed = "" if row.computed is None else f"{row.computed:,.6g}"
         inputs = ", ".join(f"{name} = {value}" for name, value in row.inputs.items())
-        more = [("recomputed by", row.quantity or "nothing here"), ("from", inputs), ("source", row.source)]
+        more = [("recomputed by", row.quantity or "nothing"), ("from", inputs), ("source", row.source)]
         opened = "".join(f"<div><i>{inert(name)}</i>: {inert(value)}</div>" for name, value in more)
-        body.append(
-            f'<tr><td>{inert(row.id)}</td><td style="text-align:left"><details><summary>'
-            f"{inert(row.statement)}</summary>{opened}</details></td><td>{row.stated:,.6g}</td><td>{computed}</td>"
-            f'<td style="text-align:left">{inert(row.unit)}</td>'
-            f'<td style="text-align:left;white-space:nowrap">{inert(mark.get(row.verdict, row.verdict))}</td>'
-            f'<td style="text-align:left">{inert(row.why)}</td></tr>')
-    head = "".join(f"<th>{name}</th>" for name in
+        statement = f"<details><summary>{inert(row.statement)}</summary>{opened}</details>"
+        cells = [(left, inert(row.id)), (wide, statement), ("vertical-align:top", f"{row.stated:,.6g}"),
+                 ("vertical-align:top", computed), (left, inert(row.unit)),
+                 (f"{left};white-space:nowrap", inert(mark.get(row.verdict, row.verdict))),
+                 (wide, inert(row.why))]
+        body.append("".join(f'<td style="padding:4px 8px;{style}">{cell}</td>' for style, cell in cells))
+    head = "".join(f'<th style="text-align:left;padding:4px 8px">{name}</th>' for name in
                    ("id", "statement (opens)", "stated", "computed", "unit", "verdict", "why"))
-    return ('<div style="overflow-x:auto"><table style="font-variant-numeric:tabular-nums">'
-            f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>")
+    return ('<div style="overflow-x:auto;line-height:1.35"><table style="font-variant-numeric:tabular-nums">'
+            f"<thead><tr>{head}</tr></thead><tbody><tr>{'</tr><tr>'.join(body)}</tr></tbody></table></div>")
