@@ -374,3 +374,11 @@ def test_hot_removed_boot_sections_are_taken_off(tmp_path):
     machine = Machine.load(tmp_path / "c")
     assert (machine.nr_sections, machine.memmap_pages) == (32, 32)
     assert machine.ram_bytes == 512 << 20
+
+
+def test_broken_page_flags_do_not_hide_where_ram_lies(tmp_path):
+    (tmp_path / "iomem.txt").write_text("00000000-3fffffff : System RAM")
+    (tmp_path / "kpageflags.npz").write_text("not a zip")
+    machine = Machine.load(tmp_path)
+    assert machine.nr_pages_ram == 1 << 18
+    assert any("kpageflags.npz" in note for note in machine.notes)

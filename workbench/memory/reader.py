@@ -77,7 +77,7 @@ class CaptureReader:
         if arch not in ARCH_FAMILY:
             self.notes.append(f"architecture {arch or 'unknown'}: taken as x86_64")
             arch = "x86_64"
-        page_size = self.capture.page_size or self._page_size_from_counts()
+        page_size = self._page_size() or self._page_size_from_counts()
         if page_size is None:
             self.notes.append("page size unknown: taken as 4096 bytes")
             page_size = 4096
@@ -105,6 +105,14 @@ class CaptureReader:
             if base.name == "arm64-16k":  # and 52-bit addresses; a 512 KiB root array was measured
                 base = replace(base, max_physmem_bits=52)
         return replace(base, nr_cpus=self._nr_cpus())
+
+    def _page_size(self) -> int | None:
+        """What the capture says; broken page flags, where it looks last, are no reason to stop here."""
+        try:
+            return self.capture.page_size
+        except InputError as error:
+            self.notes.append(str(error))
+            return None
 
     def _nr_cpus(self) -> int:
         """CPUs that zoneinfo lists pagesets for, else those of the nodes' cpulists, else 2 (assumed)."""

@@ -557,6 +557,8 @@ def read_ops(path: str | os.PathLike[str]) -> list[Any] | U64:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, numbers of thousands of digits
         raise InputError(f"is no JSON: {error}", file=path) from None
     ops = content.get("ops") if isinstance(content, dict) else content
