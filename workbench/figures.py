@@ -134,7 +134,7 @@ def _axes(panel: int) -> tuple[str, str]:
 def nothing(why: str, height: int = 160) -> go.Figure:
     """A figure that says why there is none: never an old picture under new labels."""
     note = {"text": inert(why), "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-    return _figure("", height, [], file="none", alt=why, annotations=[note], xaxis={"visible": False},
+    return _figure("", height, [], file="none", alt=printable(why), annotations=[note], xaxis={"visible": False},
                    yaxis={"visible": False})
 
 
@@ -194,10 +194,11 @@ def overhead_by_part(table: pd.DataFrame) -> go.Figure:
         layout[y.replace("y", "yaxis")] = {"autorange": "reversed", "showgrid": False, "anchor": x,
                                            "showticklabels": panel == 0, "automargin": False}
     left = 14 + 7.5 * max((len(name) for name in names), default=0)  # automargin would draw it all twice
-    height = 30 * len(table) + 120 + 24 * -(-len(parts) // 4)
+    below = 62 + 30 * math.ceil(sum(56 + 7.6 * len(part) for part in parts) / 760)  # axis, legend rows
+    height = 30 * len(table) + 44 + below
     return _figure("Memory that describes pages, by part", height, data, file="overhead-by-part",
                    barmode="stack", alt="Stacked bars: bytes of each design by part",
-                   margin={"l": left, "r": 16, "t": 44, "b": 56}, **layout)
+                   margin={"l": left, "r": 16, "t": 44, "b": below}, **layout)
 
 
 #: Column -> how its value reads in a row's label.

@@ -77,7 +77,8 @@ def execute(path: Path) -> Any:
             shutil.copy2(sibling, folder)
         client = nbclient.NotebookClient(
             notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False,
-            store_widget_state=False, resources={"metadata": {"path": folder}})
+            store_widget_state=False, resources={"metadata": {"path": folder}},
+            extra_arguments=["--IPKernelApp.log_level=ERROR"])
         try:
             client.execute()
         except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.CellTimeoutError,
@@ -123,16 +124,18 @@ def normalise(notebook: Any) -> Any:
     sources and tags stay. Idempotent.
     """
     names: dict[str, str] = {}
+    count = 0
     for place, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{place:02d}"
         cell["metadata"] = {k: cell.metadata[k] for k in ("tags",) if cell.metadata.get(k)}
         if cell.cell_type != "code":
             continue
         cell["outputs"] = [kept for out in cell.outputs for kept in _normal_output(out)]
-        cell["execution_count"] = None
+        count += bool(cell.source.strip())
+        cell["execution_count"] = count if cell.outputs or cell.get("execution_count") else None
         for out in cell.outputs:
             if "execution_count" in out:
-                out["execution_count"] = None
+                out["execution_count"] = count
             out.get("metadata", {}).clear()
     notebook["metadata"] = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -205,13 +208,18 @@ def _browser(log: Any) -> bool:
 
 def in_place(paths: Sequence[Path], *, log: Any = sys.stderr) -> None:
     """Execute and normalise notebooks where they are; none is replaced until it ran to its end."""
-    import nbformat
-
     for path in paths:
         print(f"render: {path.name}", file=log, flush=True)
         notebook = normalise(execute(path))
         add_pictures(notebook, log=log)
-        _write(path, nbformat.writes(notebook).rstrip("\n") + "\n")
+        _write(path, text_of(notebook))
+
+
+def text_of(notebook: Any) -> str:
+    """A notebook as it is written to disk."""
+    import nbformat
+
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
 
 
 def _write(path: Path, text: str) -> None:

@@ -248,7 +248,8 @@ class OverheadExplorer(Explorer):
     def _assign(self, name: str, value: Any) -> None:
         control = self.controls[name]
         if name in ("nr_pinned", "nr_device_used") and value not in control.options:
-            control.options = sorted({*control.options, str(value)}, key=_share)
+            value = str(value)
+            control.options = sorted({*control.options, value}, key=_share)
         control.value = tuple(value) if name == "designs" else value
 
     def _value(self, name: str) -> Any:
@@ -412,9 +413,12 @@ def _offered() -> list[str]:
 def _share(text: str) -> float:
     """The percent of a slider's share."""
     try:
-        return float(text.removesuffix("%")) if text.endswith("%") else float("nan")
+        percent = float(text.removesuffix("%"))
     except ValueError:
-        raise InputError(f"{text!r} is not a share such as 0.1%") from None
+        percent = math.nan
+    if not text.endswith("%") or not 0 <= percent <= 100:
+        raise InputError(f"{text!r} is not a share from 0% to 100%, such as 0.1%")
+    return percent
 
 
 def _moved(of_device: bool) -> str:
@@ -534,7 +538,7 @@ def exact_table(table: pd.DataFrame) -> str:
                            f"{inert(text)}</{tag}>" for place, text in enumerate(row))
                    for row, tag in zip(cells, ["th"] + ["td"] * len(cells), strict=False)]
     notes = dict.fromkeys(note for row in table["notes"] for note in str(row).split("; ") if note)
-    style = "font-variant-numeric:tabular-nums;line-height:1.5;margin:8px 0"
+    style = "font-variant-numeric:tabular-nums;line-height:1.5;margin:8px 0;white-space:nowrap"
     return (f'<div style="overflow-x:auto"><table style="{style}">'
             f"<thead><tr>{head}</tr></thead><tbody><tr>{'</tr><tr>'.join(body)}</tr></tbody></table>"
             f"<ul>{''.join(f'<li>{inert(note)}</li>' for note in notes)}</ul></div>")
