@@ -45,7 +45,7 @@ def test_it_is_executed_without_errors_and_has_a_png_beside_each_figure(path):
 def test_it_names_no_place_of_the_machine_it_ran_on(path):
     text = path.read_text()
     assert render.WIDGET not in text
-    assert not re.search(r"/home/|/root/|/tmp/|/Users/|/work/", text)
+    assert not re.search(r"/(?:home|root|tmp|Users|work)/", text)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=ids)
