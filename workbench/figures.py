@@ -30,6 +30,7 @@ PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
 DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "triangle-down")
 PART = "part:"  # prefix of the columns that hold a design's parts, in bytes
+PNG_WIDTH = 900  # pixels; a code host shows notebooks about that wide
 CACHE_LINE = 64  # bytes; x86-64, arm64 and riscv64 (ppc64 has 128, s390 256)
 MAX_LINES = 64  # cache lines that a struct picture shows; longer structs are cut, and the title says so
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
@@ -134,8 +135,8 @@ def _axes(panel: int) -> tuple[str, str]:
 def nothing(why: str, height: int = 160) -> go.Figure:
     """A figure that says why there is none: never an old picture under new labels."""
     note = {"text": inert(why), "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-    return _figure("", height, [], file="none", alt=printable(why), annotations=[note], xaxis={"visible": False},
-                   yaxis={"visible": False})
+    return _figure("", height, [], file="none", alt=printable(why), annotations=[note],
+                   xaxis={"visible": False}, yaxis={"visible": False})
 
 
 def parts_of(table: pd.DataFrame) -> list[str]:
@@ -194,11 +195,13 @@ def overhead_by_part(table: pd.DataFrame) -> go.Figure:
         layout[y.replace("y", "yaxis")] = {"autorange": "reversed", "showgrid": False, "anchor": x,
                                            "showticklabels": panel == 0, "automargin": False}
     left = 14 + 7.5 * max((len(name) for name in names), default=0)  # automargin would draw it all twice
-    below = 62 + 30 * math.ceil(sum(56 + 7.6 * len(part) for part in parts) / 760)  # axis, legend rows
-    height = 30 * len(table) + 44 + below
-    return _figure("Memory that describes pages, by part", height, data, file="overhead-by-part",
-                   barmode="stack", alt="Stacked bars: bytes of each design by part",
-                   margin={"l": left, "r": 16, "t": 44, "b": below}, **layout)
+    legend = round(sum(56 + 7.6 * len(part) for part in parts))  # pixels, were it one row
+    rows, high = math.ceil(legend / (PNG_WIDTH - left - 46)), 30 * len(table) + 106
+    figure = _figure("Memory that describes pages, by part", high + 30 * rows, data, file="overhead-by-part",
+                     barmode="stack", alt="Stacked bars: bytes of each design by part",
+                     margin={"l": left, "r": 16, "t": 44, "b": 62 + 30 * rows}, **layout)
+    figure.layout.meta = {**figure.layout.meta, "legend": legend, "high": high}  # fit.js knows the real width
+    return figure
 
 
 #: Column -> how its value reads in a row's label.

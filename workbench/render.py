@@ -37,7 +37,6 @@ from workbench.errors import InputError, printable
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PNG_WIDTH, PNG_SCALE = 900, 1  # pixels; a code host shows notebooks about that wide
 CELL_SECONDS = 300  # one cell may take this long
 TEMPLATES = Path(__file__).with_name("templates")
 _STATED = ("page-workbench", "plotly", "numpy", "pandas", "jupyterlab")  # versions in the footer
@@ -124,18 +123,16 @@ def normalise(notebook: Any) -> Any:
     sources and tags stay. Idempotent.
     """
     names: dict[str, str] = {}
-    count = 0
     for place, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{place:02d}"
         cell["metadata"] = {k: cell.metadata[k] for k in ("tags",) if cell.metadata.get(k)}
         if cell.cell_type != "code":
             continue
         cell["outputs"] = [kept for out in cell.outputs for kept in _normal_output(out)]
-        count += bool(cell.source.strip())
-        cell["execution_count"] = count if cell.outputs or cell.get("execution_count") else None
+        cell["execution_count"] = None
         for out in cell.outputs:
             if "execution_count" in out:
-                out["execution_count"] = count
+                out["execution_count"] = None
             out.get("metadata", {}).clear()
     notebook["metadata"] = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -179,10 +176,12 @@ def add_pictures(notebook: Any, *, log: Any = sys.stderr) -> int:
         return 0
     import kaleido
 
+    from workbench.figures import PNG_WIDTH
+
     for data in figures:
         figure = {key: data[PLOTLY][key] for key in ("data", "layout")}
         height = figure["layout"].get("height", 400)
-        options = {"format": "png", "width": PNG_WIDTH, "height": height, "scale": PNG_SCALE}
+        options = {"format": "png", "width": PNG_WIDTH, "height": height, "scale": 1}
         image = kaleido.calc_fig_sync(figure, opts=options)
         data["image/png"] = base64.b64encode(image).decode()
     return len(figures)
@@ -306,9 +305,10 @@ def _template(name: str) -> Any:
 
 
 def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
+    """plotly.js, gzipped and in base64: less than half of its plain size."""
+    from workbench.widgets import plotly_gz
 
-    return get_plotlyjs().replace("</script", "<\\/script")
+    return base64.b64encode(plotly_gz()).decode()
 
 
 def _cell(cell: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from workbench.figures import PART, inert
 from workbench.kernel.config import KernelConfig, presets
 from workbench.kernel.flagbits import FlagBudget, budget_rows
 from workbench.kernel.structs import Struct
+from workbench.memory.machine import Machine
 from workbench.memory.population import Population
 from workbench.paths import data_dir
 from workbench.scenario import Scenario, compare, evaluate, machine_of
@@ -55,7 +56,8 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 @functools.cache
-def _plotly_gz() -> bytes:
+def plotly_gz() -> bytes:
+    """plotly.js as browsers unpack it: gzip."""
     from plotly.offline import get_plotlyjs
 
     return gzip.compress(get_plotlyjs().encode(), 6, mtime=0)
@@ -64,7 +66,7 @@ def _plotly_gz() -> bytes:
 class PlotHost(anywidget.AnyWidget):
     """A figure in a notebook. ``fig`` is all its state: assign a new dict and it is drawn."""
 
-    _esm = (_TEMPLATES / "plothost.js").read_text()
+    _esm = "".join((_TEMPLATES / name).read_text() for name in ("fit.js", "plothost.js"))
     _css = ".workbench-note:not(:empty) { padding: 6px 10px; border-left: 3px solid #D55E00; }"
     fig = traitlets.Dict().tag(sync=True)
 
@@ -81,7 +83,7 @@ class PlotHost(anywidget.AnyWidget):
 
     def _answer(self, _: Any, message: Any, __: Any) -> None:
         if isinstance(message, Mapping) and message.get("want") == "plotly.js":
-            self.send({"send": "plotly.js"}, buffers=[_plotly_gz()])
+            self.send({"send": "plotly.js"}, buffers=[plotly_gz()])
 
 
 class Explorer:
@@ -225,7 +227,7 @@ class OverheadExplorer(Explorer):
                 w.Checkbox, "describe pmem and device memory too", indent=False,
                 layout={"flex": "0 0 auto", "width": "auto", "margin": "2px 2px 2px 144px"}),
             "nr_device_used": _control(w.SelectionSlider, "in use, % of it", options=SHARES,
-                                       layout={"flex": "1 1 200px"},
+                                       layout={"flex": "1 1 280px"},
                                        tooltip="Share of pmem and device memory that is in use"),
         }
         self.controls["machine"].value = "microvm-24g-6.18"
@@ -239,6 +241,7 @@ class OverheadExplorer(Explorer):
         self.hosts = {name: PlotHost() for name in ("by_part", "percent", "pinned")}
         self.rows: pd.DataFrame | None = None
         self.figures: dict[str, go.Figure] = {}
+        self._live: tuple[str | None, Machine] | None = None
         super().__init__(**values)
 
     def _picked(self, change: Any) -> None:
@@ -262,6 +265,12 @@ class OverheadExplorer(Explorer):
         chosen = fields.pop("designs")
         if not chosen:
             raise InputError("no design is chosen: tick at least one")
+        if fields["machine"] == "live":  # one reading serves all scenarios, until the machine is set anew
+            if not self._live or self._live[0] != fields["kernel"]:
+                self._live = (fields["kernel"], machine_of(Scenario(machine="live", kernel=fields["kernel"])))
+            fields["machine"] = self._live[1]
+        else:
+            self._live = None
         return [Scenario(**fields, design=name) for name in chosen]
 
     def _draw(self, changed: str | None) -> None:
@@ -300,7 +309,7 @@ class OverheadExplorer(Explorer):
         label = w.Label("designs", layout={"flex": "0 0 128px", "margin": "2px 8px 2px 2px",
                                            "justify_content": "flex-end"})
         chosen = w.HBox([label, w.Box([*self._boxes.values()], layout=wrap)])
-        device = w.HBox([c["describe_device"], c["nr_device_used"], self.reset_button])
+        device = w.HBox([c["describe_device"], c["nr_device_used"], self.reset_button], layout=wrap)
         return w.VBox([w.Box([left, right], layout=wrap), chosen, device, self.error, *self.hosts.values(),
                        self.table])
 

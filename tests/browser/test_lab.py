@@ -28,8 +28,10 @@ def drawn(page: Any) -> None:
 
 def shows(page: Any, share: str) -> None:
     """Wait until all figures and the slider's read-out show that share."""
-    page.wait_for_function(f"share => {EXPLORER}.every(g => g.layout.meta.state.nr_pinned === share)",
-                           arg=share, timeout=10_000)
+    page.wait_for_function(
+        f"""share => {EXPLORER}.every(g => g.data.length && g.layout.meta.state.nr_pinned === share)
+            && new Set({EXPLORER}.map(g => JSON.stringify(g.layout.meta.state))).size === 1""",
+        arg=share, timeout=10_000)
     assert page.locator(".widget-readout").first.inner_text() == share
     found = figures(page)
     assert len(found) == 3 and all(one["traces"] and one["drawn"] and one["width"] > 300 for one in found)

@@ -67,7 +67,7 @@ function render({ model, el }) {
     if (!data) return;
     plot.setAttribute("aria-label", layout.meta?.alt ?? "figure");
     plot.style.minHeight = `${layout.height ?? 300}px`;
-    if (el.clientWidth) layout.width = el.clientWidth;
+    if (el.clientWidth) fit(layout, el.clientWidth);
     const { shapes, meta, ...rest } = layout;
     const picture = JSON.stringify([data, rest, getComputedStyle(el).color]);
     if (picture === drawn) { // only a mark has moved: much cheaper than drawing anew
