@@ -296,6 +296,23 @@ def _claims(args: argparse.Namespace) -> Answer:
     return {"rows": [row.to_dict() for row in rows]}, text, 1 if surprising else 0
 
 
+def _trace(args: argparse.Namespace) -> Answer:
+    from workbench.pins.readers import import_text
+
+    found = import_text(args.text, args.out, vmemmap_base=args.vmemmap_base, kernel=args.kernel)
+    _say(f"incomplete: {why}" for why in found["why"])
+
+    def text() -> str:
+        facts = [(key, found[key]) for key in ("format", "events", "pins", "unpins", "lost", "unparsed")]
+        facts += [("vmemmap base", f"{found['vmemmap_base']} ({found['vmemmap_base_source']})")]
+        facts += list(found["balance"].items())
+        return table(
+            ("", "value"), [(name, value if isinstance(value, int) else str(value)) for name, value in facts]
+        )
+
+    return found, text, 0 if found["complete"] else 1
+
+
 def _say(notes: Iterable[str]) -> None:
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
@@ -436,6 +453,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("id", nargs="*", metavar="ID", help="default: all of them")
     sub.add_argument("--file", metavar="CSV", help="claims of your own (default: data/claims.csv)")
+    sub = command(
+        "trace",
+        _trace,
+        "pins and unpins from trace text (ftrace, perf script, trace-cmd, bpftrace) to Parquet",
+        "workbench trace import data/traces/bpftrace-pins.txt.gz -o pins.parquet",
+    )
+    sub.add_argument("what", choices=["import"])
+    sub.add_argument("text", metavar="TEXT", help="plain, .gz or .zst; - reads standard input")
+    sub.add_argument("-o", dest="out", metavar="OUT.parquet", required=True)
+    sub.add_argument("--vmemmap-base", metavar="HEX", help="default: the trace's own, else inferred")
+    sub.add_argument("--kernel", metavar="REL", help="the release that recorded, such as 6.12.95")
     return parser
 
 
