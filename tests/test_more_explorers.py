@@ -87,3 +87,14 @@ def test_bytes_per_entry_shows_every_map():
     assert len(figure.data) == len(pfnmaps.registry())
     for trace in figure.data:
         assert list(trace.y) == list(table[table["title"] == trace.name]["bytes_per_page"])
+
+
+def test_mix_sliders_move_the_memdescs_and_too_much_is_refused():
+    explorer = widgets.MixExplorer()
+    before = explorer.rows.set_index("design")["total_bytes"]
+    explorer.controls["anon:0"].value = 40
+    after = explorer.rows.set_index("design")["total_bytes"]
+    assert after["static"] == before["static"] and after["memdesc8"] > before["memdesc8"]
+    assert widgets.MixExplorer.from_state(explorer.state()).mix() == explorer.mix()
+    explorer.controls["hugetlb:9"].value = 100
+    assert "sum to" in explorer.error.value and not explorer.host.fig["data"]

@@ -674,6 +674,51 @@ class FlagBudgetExplorer(Explorer):
         return [self.figure, HTML(self.answer.value)]
 
 
+class MixExplorer(Explorer):
+    """Memdescs against today's struct page on a page mix set by sliders; what is left of 100 % is free."""
+
+    KINDS = ("anon:0", "anon:4", "anon:9", "file:0", "file:4", "file:9", "hugetlb:9", "slab:0", "slab:3")
+
+    def __init__(self, **values: Any):
+        self.controls = {
+            kind: _control(w.FloatSlider, f"{kind.replace(':', ', order ')}, %", min=0, max=100, step=1)
+            for kind in self.KINDS
+        }
+        for kind, share in (("anon:0", 30), ("anon:9", 20), ("file:0", 15), ("file:4", 15), ("slab:3", 5)):
+            self.controls[kind].value = share
+        self.host, self.table = PlotHost(), w.HTML()
+        super().__init__(**values)
+
+    def mix(self) -> str:
+        """The shares, as ``Scenario(mix=...)`` takes them."""
+        return ",".join(f"{kind}={self._value(kind):g}" for kind in self.KINDS)
+
+    def _draw(self, changed: str | None) -> None:
+        base = Scenario(machine="ram=1TiB", mix=self.mix())
+        names = ("static", "memdesc32", "memdesc16", "memdesc8")
+        self.rows = compare(base.with_(design=name) for name in names)
+        self.figure = figures.percent_of_ram(self.rows)
+        self.figure.layout.meta = {**self.figure.layout.meta, "state": self.state()}
+        self.host.show(self.figure)
+        self.table.value = exact_table(self.rows)
+
+    def _blank(self, why: str) -> None:
+        self.figure = figures.nothing(why)
+        self.host.show(self.figure)
+        self.table.value = ""
+
+    def _layout(self) -> w.Widget:
+        half = {"flex": "1 1 420px", "min_width": "320px"}
+        boxes = [w.Box([c], layout=half) for c in self.controls.values()]
+        sliders = w.Box(boxes, layout={"flex_flow": "row wrap"})
+        return w.VBox([sliders, self.reset_button, self.error, self.host, self.table])
+
+    def snapshot(self) -> list[Any]:
+        from IPython.display import HTML
+
+        return [self.figure, HTML(self.table.value)]
+
+
 class ClaimsExplorer(Explorer):
     """Published figures, recomputed: sorted and filtered, each row opening its computation."""
 

@@ -7,6 +7,7 @@ whole folios.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -109,6 +110,28 @@ def _from_capture(name: str) -> PageMix:
     return PageMix(name, flags.folio_orders(), f"page flags of {name}", True)
 
 
+def parse_shares(text: str) -> dict[str, dict[int, float]]:
+    """``"anon:9=40,file:0=10"``: percent of pages by type and order; what is left of 100 is free memory.
+
+    Examples
+    --------
+    >>> parse_shares("anon:9=40,file:0=10")
+    {'anon': {9: 40.0}, 'file': {0: 10.0}, 'buddy': {0: 50.0}}
+    """
+    shares: dict[str, dict[int, float]] = {}
+    for item in text.split(","):
+        found = re.fullmatch(r"\s*([a-z/]+):(\d{1,2})=(\d+(?:\.\d+)?)\s*", item)
+        if not found:
+            raise InputError(f"page mix: {item!r} is not TYPE:ORDER=PERCENT, such as anon:9=40")
+        shares.setdefault(found[1], {})[int(found[2])] = float(found[3])
+    left = 100 - sum(share for orders in shares.values() for share in orders.values())
+    if left < -1e-9:
+        raise InputError(f"page mix {text!r}: the shares sum to {100 - left:g} percent")
+    free = shares.setdefault("buddy", {})
+    free[0] = free.get(0, 0.0) + max(left, 0.0)
+    return shares
+
+
 #: The capture whose mix stands in for a machine without page flags of its own.
 STAND_IN = "microvm-24g-6.18"
 
@@ -116,7 +139,8 @@ STAND_IN = "microvm-24g-6.18"
 def mix_for(machine: Machine, name: str = "") -> tuple[PageMix, str]:
     """The page mix of a machine, and a note on whose it is.
 
-    ``name`` is one of ``ASSUMED``, or a capture. Without one it is the machine's own, where it is a capture
+    ``name`` is one of ``ASSUMED``, shares such as ``"anon:9=40,file:0=10"``, or a capture.
+    Without one it is the machine's own, where it is a capture
     with page flags, else that of ``STAND_IN``.
     """
     own = not name
@@ -125,8 +149,9 @@ def mix_for(machine: Machine, name: str = "") -> tuple[PageMix, str]:
             return _from_capture(machine.name), ""
         except InputError:
             name = STAND_IN
-    if name in ASSUMED:
-        mix = PageMix.from_shares(name, ASSUMED[name], machine.nr_pages_ram)
+    if name in ASSUMED or "=" in name:
+        shares = ASSUMED[name] if name in ASSUMED else parse_shares(name)
+        mix = PageMix.from_shares(name, shares, machine.nr_pages_ram)
     elif name == machine.name:
         return _from_capture(name), ""
     else:
