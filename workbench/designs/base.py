@@ -110,6 +110,10 @@ class Design(ABC):
         """C text of the structs that it adds, by name, for ``kernel/structs`` to lay out."""
         return {}
 
+    def descriptor_bytes(self, kernel: KernelConfig, proxy_bytes: int) -> int:
+        """sizeof the object that a pinned folio gets, a proxy being ``proxy_bytes``; 0 where it gets none."""
+        return 0
+
     @abstractmethod
     def paths(self, kernel: KernelConfig, map_loads: int = 0) -> tuple[Path, ...]:
         """The steps of page_to_pfn and pfn_to_page in each case; ``map_loads`` is a hit in the pfn map."""

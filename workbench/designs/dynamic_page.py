@@ -55,6 +55,9 @@ class DynamicPage(Design):
     def structs(self, kernel: KernelConfig) -> dict[str, str]:
         return {"dynamic_page": DYNAMIC_PAGE}
 
+    def descriptor_bytes(self, kernel: KernelConfig, proxy_bytes: int) -> int:
+        return sizeof_dynamic_page(kernel)
+
     def paths(self, kernel: KernelConfig, map_loads: int = 0) -> tuple[Path, ...]:
         if self.variant == "range":
             test: tuple[Step, ...] = (Step("branch", "VMEMMAP_START <= page < VMEMMAP_END, in registers"),)

@@ -49,6 +49,9 @@ class ProxyBit(Design):
             "unsigned int nr; unsigned long pad[5]; };"
         }
 
+    def descriptor_bytes(self, kernel: KernelConfig, proxy_bytes: int) -> int:
+        return proxy_bytes
+
     def paths(self, kernel: KernelConfig, map_loads: int = 0) -> tuple[Path, ...]:
         test = Step("branch", "page & 1, in a register")
         found = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -73,6 +73,31 @@ class PfnMap(ABC):
     @abstractmethod
     def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """The expected counts over uniformly random placements of ``scatter``'s runs (``exact=False``)."""
+
+    # For maps that change over time (pins/replay.py): what a map says here is counted at every event.
+
+    def node_shifts(self, kernel: KernelConfig) -> tuple[int, ...]:
+        """Where the nodes are prefixes: level by level the shift whose distinct ``pfn >> shift`` they are.
+
+        Leaves first, as many levels as the highest pfn could need; empty where nodes are something else.
+        """
+        return ()
+
+    grows: ClassVar[bool] = False  # only as many of those levels exist as the highest entry needs
+
+    def node_slab(self, kernel: KernelConfig) -> tuple[int, int]:
+        """How many nodes lie in one slab (or page), and the bytes of that."""
+        raise NotImplementedError(f"{self.name} has no node_shifts()")
+
+    def of_nodes_per_level(
+        self, nodes: Sequence[int], nr_entries: int, kernel: KernelConfig, *, span: int
+    ) -> MapCounts:
+        """The counts of a map that has so many nodes on each of its levels, leaves first."""
+        raise NotImplementedError(f"{self.name} has no node_shifts()")
+
+    def of_entries(self, nr_entries: int, kernel: KernelConfig, *, span: int) -> MapCounts | None:
+        """The counts by number of entries alone; None where it matters which pfns they are."""
+        return None
 
     def built_ascending(self) -> PfnMap:
         """The same map when its entries came in ascending order; only where that changes its counts."""

@@ -7,6 +7,8 @@ is larger than one. Left out: freeing or sharing of empty parts of the root.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from workbench.kernel.config import KernelConfig
 from workbench.memory.pfns import PfnSet, Scatter
 from workbench.pfnmaps.base import MapCounts, PfnMap, span_over
@@ -21,6 +23,16 @@ class TwoLevel(PfnMap):
     title = "Two-level table"
     summary = "Root array over leaf pages of one word per pfn; one for each 2 MiB touched (4 KiB pages)."
     source = "as mm/swap_table.h, v6.18, indexed by pfn; not in the kernel"
+
+    def node_shifts(self, kernel: KernelConfig) -> tuple[int, ...]:
+        return (_leaf_shift(kernel),)
+
+    def node_slab(self, kernel: KernelConfig) -> tuple[int, int]:
+        return 1, kernel.page_size
+
+    def of_nodes_per_level(self, nodes: Sequence[int], nr_entries: int, kernel: KernelConfig, *,
+                           span: int) -> MapCounts:
+        return self._of(sum(nodes), nr_entries, span, kernel, exact=True)
 
     def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """Exact.

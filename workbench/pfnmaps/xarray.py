@@ -12,7 +12,7 @@ the root one level above what the entries need. Left out: marks, and xa_alloc's 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -138,6 +138,20 @@ class XArray(PfnMap):
     title = "XArray"
     summary = "Radix tree of 64-slot nodes; a folio is one multi-order entry."
     source = "lib/xarray.c, v6.12; counts equal those of the kernel's own code"
+
+    grows = True
+
+    def node_shifts(self, kernel: KernelConfig) -> tuple[int, ...]:
+        return tuple(range(kernel.xa_chunk_shift, 64, kernel.xa_chunk_shift))
+
+    def node_slab(self, kernel: KernelConfig) -> tuple[int, int]:
+        cache = SlabCache.xa_node(kernel)
+        return cache.objects_per_slab, cache.slab_bytes(1)
+
+    def of_nodes_per_level(self, nodes: Sequence[int], nr_entries: int, kernel: KernelConfig, *,
+                           span: int) -> MapCounts:
+        per_shift = {level * kernel.xa_chunk_shift: nr for level, nr in enumerate(nodes) if nr}
+        return self._of(per_shift, len(per_shift), nr_entries, kernel, exact=True, multi=False)
 
     def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """Exact. ``span`` plays no part: the tree is as tall as its highest index needs.
