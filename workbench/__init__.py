@@ -17,13 +17,15 @@ _HOME = {
     "PfnSet": "workbench.memory.pfns",
     "Machine": "workbench.memory.machine",
     "load_capture": "workbench.memory.capture",
+    "load_trace": "workbench.pins.trace",
+    "replay": "workbench.pins.replay",
     "Scenario": "workbench.scenario",
     "evaluate": "workbench.scenario",
     "break_even": "workbench.scenario",
     "compare": "workbench.scenario",
     "InputError": "workbench.errors",
 }
-_MODULES = {"claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "scenario"}
+_MODULES = {"claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "pins", "scenario"}
 
 __all__ = [
     "InputError",
@@ -39,7 +41,10 @@ __all__ = [
     "evaluate",
     "figures",
     "load_capture",
+    "load_trace",
     "pfnmaps",
+    "pins",
+    "replay",
     "widgets",
 ]
 
@@ -50,6 +55,8 @@ if TYPE_CHECKING:
     from workbench.memory.capture import load_capture
     from workbench.memory.machine import Machine
     from workbench.memory.pfns import PfnSet
+    from workbench.pins.replay import replay
+    from workbench.pins.trace import load_trace
     from workbench.scenario import Scenario, break_even, compare, evaluate
 
 

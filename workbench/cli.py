@@ -255,7 +255,7 @@ def _overhead(args: argparse.Namespace) -> Answer:
     base = base.with_(machine=machine_of(base))
     if args.population:
         base = base.with_(pinned=pinned_from_capture(base, args.population, args.seed))
-    wanted = [name for group in args.design or [] for name in group.split(",")] or designs.names()
+    wanted = _names(args.design) or designs.names()
     rows = [evaluate(base.with_(design=name)) for name in wanted]
     _say(dict.fromkeys(f"{row.design}: {note}" for row in rows for note in row.notes))
 
@@ -313,6 +313,83 @@ def _trace(args: argparse.Namespace) -> Answer:
     return found, text, 0 if found["complete"] else 1
 
 
+def _replay(args: argparse.Namespace) -> Answer:
+    from dataclasses import replace
+
+    from workbench.kernel.config import KernelConfig
+    from workbench.memory.machine import Machine
+    from workbench.pins.replay import DESIGNS, MAPS, replay
+
+    kernel = KernelConfig.preset(args.kernel) if args.kernel else KernelConfig()
+    end_pfn = Machine.load(args.machine).max_pfn if args.machine else None
+    found = replay(
+        args.trace,
+        designs=_names(args.design) or DESIGNS,
+        maps=_names(args.map) or MAPS,
+        granularity=args.granularity,
+        vmstat=args.vmstat,
+        kernel=replace(kernel, nr_cpus=args.nr_cpus),
+        end_pfn=end_pfn,
+        proxy_bytes=args.proxy_bytes,
+    )
+    _say(f"incomplete: {why}" for why in found.why)
+    facts = found.to_dict()
+
+    def text() -> str:
+        counts = [
+            (key.replace("_", " "), value)
+            for key, value in facts.items()
+            if isinstance(value, int) and not isinstance(value, bool)
+        ]
+        if facts["lifetime_ns"]["median"]:
+            low, high = facts["lifetime_ns"]["median"]
+            counts.append(("median lifetime of a descriptor, ns, from", low))
+            counts.append(("  below", high))
+        peaks = [
+            (name, peak.peak_nodes, peak.peak_bytes, peak.alloc_total, peak.exact)
+            for name, peak in found.maps.items()
+        ]
+        kept = [
+            (
+                row.design,
+                row.map,
+                row.peak_descriptors,
+                row.peak_bytes,
+                row.pins_met,
+                row.percent_met,
+                row.exact,
+            )
+            for row in found.designs
+        ]
+        complete = "complete" if found.complete else "incomplete, see the notes"
+        return "\n\n".join(
+            [
+                f"{printable(found.name)}: {facts['seconds']:,.3f} s, {complete}",
+                table(("", "value"), counts),
+                table(("pfn map", "peak nodes", "peak bytes", "nodes allocated", "exact"), peaks),
+                table(
+                    (
+                        "design",
+                        "map",
+                        "peak descriptors",
+                        "peak bytes",
+                        "pins that meet one",
+                        "% of pins",
+                        "exact",
+                    ),
+                    kept,
+                ),
+            ]
+        )
+
+    return facts, text, 0 if found.complete else 1
+
+
+def _names(groups: Sequence[str] | None) -> list[str]:
+    """``--design a b --design c,d`` as one list."""
+    return [name for group in groups or [] for name in group.split(",")]
+
+
 def _say(notes: Iterable[str]) -> None:
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
@@ -329,6 +406,13 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return value
+
+
+def _two_counts(text: str) -> tuple[int, int]:
+    first, _, second = text.partition(",")
+    if not (first.strip().isdecimal() and second.strip().isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not A,R: two whole numbers of pages")
+    return int(first), int(second)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -464,6 +548,40 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", dest="out", metavar="OUT.parquet", required=True)
     sub.add_argument("--vmemmap-base", metavar="HEX", help="default: the trace's own, else inferred")
     sub.add_argument("--kernel", metavar="REL", help="the release that recorded, such as 6.12.95")
+
+    sub = command(
+        "replay",
+        _replay,
+        "a pin trace through designs and pfn maps: descriptors, nodes and bytes at the peak",
+        "workbench replay data/traces/pins-fio.parquet --design dynamic_page --map two_level",
+    )
+    sub.add_argument("trace", metavar="TRACE.parquet", help="a pin trace, or the name of a shipped one")
+    sub.add_argument(
+        "--design",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="default: foll_pin, proxy_bit, dynamic_page",
+    )
+    sub.add_argument("--map", nargs="+", action="extend", metavar="NAME", help="beside the XArray")
+    sub.add_argument(
+        "--vmstat",
+        type=_two_counts,
+        metavar="A,R",
+        help="by how much nr_foll_pin_acquired and nr_foll_pin_released grew meanwhile",
+    )
+    sub.add_argument(
+        "--granularity",
+        choices=["folio", "page"],
+        default="folio",
+        help="a descriptor for each folio (default), or for each base page (an upper bound)",
+    )
+    sub.add_argument(
+        "--machine", metavar="MACHINE", help="what it was recorded on: pfns beyond it are noticed"
+    )
+    sub.add_argument("--kernel", metavar="PRESET", help="sizes and slabs (default: x86-64)")
+    sub.add_argument("--nr-cpus", type=_positive, default=2, metavar="N", help="SLUB's slab order goes by it")
+    sub.add_argument("--proxy-bytes", type=_positive, default=64, metavar="N", help="assumed: 64")
     return parser
 
 

@@ -138,6 +138,12 @@ class Trace:
         return (self.gup_flags & np.uint32(self.foll_pin)) != 0
 
     @property
+    def is_fast(self) -> np.ndarray:
+        """Which rows came through gup_fast, where interrupts are off."""
+        fast = [code for code, name in enumerate(self.probe_names) if name.endswith("grab_fast")]
+        return np.isin(self.probe, fast)
+
+    @property
     def why(self) -> tuple[str, ...]:
         """Why the trace is known to be incomplete, by its own metadata; empty where nothing says so."""
         said = [str(reason) for reason in self.meta.get("why", ())]
