@@ -98,7 +98,7 @@ def test_no_design_is_an_error_and_not_an_empty_figure(explorer):
 
 
 def test_a_bug_of_ours_is_said_inline_too(explorer, monkeypatch):
-    monkeypatch.setattr(widgets, "compare", lambda _: 1 / 0)
+    monkeypatch.setattr(widgets.overhead, "compare", lambda _: 1 / 0)
     explorer.controls["nr_pinned"].value = "1%"
     assert "ZeroDivisionError" in explorer.error.value and not explorer.hosts["by_part"].fig["data"]
 

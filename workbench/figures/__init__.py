@@ -1,0 +1,29 @@
+"""Tables in, plotly figures out. Nothing is computed here that a test would want to check.
+
+One module for each subject; all of their figures are names of this package.
+"""
+
+from workbench.figures.base import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    PART,
+    PATTERNS,
+    PNG_WIDTH,
+    inert,
+    nothing,
+    parts_of,
+    size,
+    unit,
+)
+from workbench.figures.memory import (
+    bytes_per_entry,
+    flag_bits,
+    labels,
+    overhead_against_pinned,
+    overhead_by_part,
+    percent_by_order,
+    percent_of_ram,
+    pfn_maps,
+)
+from workbench.figures.structs import CACHE_LINE, MAX_LINES, Piece, pfn_anatomy, pieces, struct_layout

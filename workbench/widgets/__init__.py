@@ -1,0 +1,13 @@
+"""Explorers: controls keyed by scenario fields, linked figures, exact tables.
+
+An explorer turns its controls into scenarios, calls what a notebook would call, and hands the figures to
+``PlotHost``, which draws from synced state alone: the picture is right after a page reload and in Voila.
+Input that cannot be used is answered in one line above the figures, never by a traceback, and the figures
+then say that they show nothing. Executed without a front end (``WORKBENCH_BATCH=1``) an explorer leaves its
+figures and its table as ordinary outputs.
+"""
+
+from workbench.widgets.base import LIVE, Explorer, PlotHost, plotly_gz
+from workbench.widgets.claims import ClaimsExplorer, claims_table
+from workbench.widgets.overhead import SHARES, MixExplorer, OverheadExplorer, exact_table, pinned_curve
+from workbench.widgets.structs import MAIL, FlagBudgetExplorer, StructExplorer, pfn_anatomy

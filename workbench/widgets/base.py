@@ -1,0 +1,192 @@
+"""What all explorers share: the figure host, controls by name, state, errors."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import ipywidgets as w
+import traitlets
+
+from workbench import designs
+from workbench.errors import InputError
+from workbench.figures import inert
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+LIVE = "*The controls are live in JupyterLab: `make lab`, then run this cell.*"
+STATE_VERSION = 1
+STYLE = {"description_width": "128px"}
+_TEMPLATES = Path(__file__).parents[1] / "templates"
+
+
+@functools.cache
+def plotly_gz() -> bytes:
+    """plotly.js as browsers unpack it: gzip."""
+    from plotly.offline import get_plotlyjs
+
+    return gzip.compress(get_plotlyjs().encode(), 6, mtime=0)
+
+
+class PlotHost(anywidget.AnyWidget):
+    """A figure in a notebook. ``fig`` is all its state: assign a new dict and it is drawn."""
+
+    _esm = "".join((_TEMPLATES / name).read_text() for name in ("fit.js", "plothost.js"))
+    _css = ".workbench-note:not(:empty) { padding: 6px 10px; border-left: 3px solid #D55E00; }"
+    fig = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, figure: go.Figure | None = None, **traits: Any):
+        super().__init__(**traits)
+        self.layout.width, self.layout.margin = "100%", "2px 0 12px"
+        self.on_msg(self._answer)
+        if figure is not None:
+            self.show(figure)
+
+    def show(self, figure: go.Figure) -> None:
+        """Draw this figure from now on."""
+        self.fig = figure.to_plotly_json()
+
+    def _answer(self, _: Any, message: Any, __: Any) -> None:
+        if isinstance(message, Mapping) and message.get("want") == "plotly.js":
+            self.send({"send": "plotly.js"}, buffers=[plotly_gz()])
+
+
+class Explorer:
+    """Controls by name, an error line, and what they drive. Subclasses say which, and draw."""
+
+    controls: dict[str, Any]
+
+    def __init__(self, **values: Any):
+        self._quiet = False
+        self.error = w.HTML()
+        self.reset_button = w.Button(description="Reset", tooltip="All controls back to where they started",
+                                     icon="undo", layout={"width": "100px"})
+        self.reset_button.on_click(lambda _: self.reset())
+        for name, control in self.controls.items():
+            control.observe(functools.partial(self._changed, name), "value")
+        self._first = self.state()
+        with self._one_redraw():
+            self._set(values)
+        self.widget = self._layout()
+
+    def state(self) -> dict[str, Any]:
+        """All controls as JSON-ready values, by scenario field."""
+        found = {name: self._value(name) for name in self.controls}
+        return {"explorer": type(self).__name__, "version": STATE_VERSION, **found}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Explorer:
+        """The explorer that a state came from; an unknown field or version is an InputError."""
+        values = dict(state)
+        kind, version = values.pop("explorer", cls.__name__), values.pop("version", None)
+        if kind != cls.__name__ or version != STATE_VERSION:
+            raise InputError(f"state of {kind!r}, version {version!r}: this is {cls.__name__}, "
+                             f"version {STATE_VERSION}")
+        return cls(**values)
+
+    def reset(self) -> None:
+        """All controls back to where they started."""
+        with self._one_redraw():
+            self._set({k: v for k, v in self._first.items() if k in self.controls})
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if name not in self.controls:
+                raise InputError(f"{type(self).__name__} has no control {name!r}; it has "
+                                 f"{', '.join(self.controls)}")
+            try:
+                self._assign(name, value)
+            except (traitlets.TraitError, TypeError, ValueError) as error:
+                raise InputError(f"{name} = {value!r}: {error}") from None
+
+    def _assign(self, name: str, value: Any) -> None:
+        self.controls[name].value = value
+
+    def _value(self, name: str) -> Any:
+        return self.controls[name].value
+
+    @contextmanager
+    def _one_redraw(self) -> Iterator[None]:
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+        self.redraw()
+
+    def _changed(self, name: str, _: Any) -> None:
+        if not self._quiet:
+            self.redraw(name)
+
+    def redraw(self, changed: str | None = None) -> None:
+        """Compute and draw; whatever goes wrong is said in the error line."""
+        try:
+            self._draw(changed)
+        except InputError as error:
+            self._fail(str(error))
+        except Exception as error:  # a bug of ours must not leave an old picture under new labels
+            self._fail(f"{type(error).__name__}: {error}")
+        else:
+            self.error.value = ""
+
+    def _fail(self, why: str) -> None:
+        self.error.value = f'<div role="alert" class="workbench-note">{inert(why)}</div>'
+        self._blank("Nothing is drawn: the input above cannot be used.")
+
+    def _draw(self, changed: str | None) -> None:
+        raise NotImplementedError
+
+    def _blank(self, why: str) -> None:
+        raise NotImplementedError
+
+    def _layout(self) -> w.Widget:
+        raise NotImplementedError
+
+    def snapshot(self) -> list[Any]:
+        """What to leave where there is no front end: figures and tables."""
+        raise NotImplementedError
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import Markdown, display
+
+        if os.environ.get("WORKBENCH_BATCH"):
+            display(*self.snapshot(), Markdown(LIVE))
+        else:
+            display(self.widget)
+
+
+class Several(traitlets.HasTraits):
+    """Check boxes as one control: ``value`` is a tuple of the ticked names."""
+
+    value = traitlets.Tuple()
+
+    def __init__(self, boxes: Mapping[str, w.Checkbox]):
+        super().__init__()
+        self.boxes = boxes
+        for box in boxes.values():
+            box.observe(self._ticked, "value")
+
+    def _ticked(self, _: Any) -> None:
+        self.value = tuple(name for name, box in self.boxes.items() if box.value)
+
+    @traitlets.validate("value")
+    def _known(self, proposal: Any) -> tuple[str, ...]:
+        for name in proposal["value"]:
+            designs.get(name)  # an unknown one is an InputError
+        return tuple(name for name in self.boxes if name in proposal["value"])
+
+    @traitlets.observe("value")
+    def _tick(self, change: Any) -> None:
+        for name, box in self.boxes.items():
+            box.value = name in change["new"]
+
+
+def control(kind: Callable[..., w.Widget], label: str, **traits: Any) -> Any:
+    return kind(description=label, style=STYLE, **{"layout": {"width": "98%"}, **traits})

@@ -1,0 +1,71 @@
+"""Published figures, recomputed, as a table that opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import ipywidgets as w
+
+from workbench.figures import inert
+from workbench.widgets.base import Explorer, control
+
+
+class ClaimsExplorer(Explorer):
+    """Published figures, recomputed: sorted and filtered, each row opening its computation."""
+
+    SORTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "id": lambda row: row.id, "verdict": lambda row: (row.verdict, row.id),
+        "unit": lambda row: (row.unit, row.id), "quantity": lambda row: (row.quantity, row.id),
+    }
+
+    def __init__(self, **values: Any):
+        from workbench import claims
+
+        self.rows = claims.recompute()
+        verdicts = sorted({row.verdict for row in self.rows})
+        self.controls = {
+            "verdict": control(w.Dropdown, "verdict", options=["all", *verdicts]),
+            "sort": control(w.Dropdown, "sorted by", options=list(self.SORTS)),
+        }
+        self.html = w.HTML()
+        super().__init__(**values)
+
+    def _draw(self, changed: str | None) -> None:
+        wanted, key = self._value("verdict"), self.SORTS[self._value("sort")]
+        rows = sorted((row for row in self.rows if wanted in ("all", row.verdict)), key=key)
+        self.html.value = claims_table(rows)
+
+    def _blank(self, why: str) -> None:
+        self.html.value = ""
+
+    def _layout(self) -> w.Widget:
+        bar = w.Box([self.controls["verdict"], self.controls["sort"], self.reset_button])
+        return w.VBox([bar, self.error, self.html])
+
+    def snapshot(self) -> list[Any]:
+        from IPython.display import HTML
+
+        return [HTML(self.html.value)]
+
+
+def claims_table(rows: Sequence[Any]) -> str:
+    """Claims as an HTML table; each row opens its inputs, the quantity that recomputes it, its source."""
+    mark = {"agrees": "\u2713 agrees", "differs": "\u2260 differs"}
+    left, wide = "text-align:left;vertical-align:top", "text-align:left;vertical-align:top;min-width:260px"
+    body = []
+    for row in rows:
+        computed = "" if row.computed is None else f"{row.computed:,.6g}"
+        inputs = ", ".join(f"{name} = {value}" for name, value in row.inputs.items())
+        more = [("recomputed by", row.quantity or "nothing"), ("from", inputs), ("source", row.source)]
+        opened = "".join(f"<div><i>{inert(name)}</i>: {inert(value)}</div>" for name, value in more)
+        statement = f"<details><summary>{inert(row.statement)}</summary>{opened}</details>"
+        cells = [(left, inert(row.id)), (wide, statement), ("vertical-align:top", f"{row.stated:,.6g}"),
+                 ("vertical-align:top", computed), (left, inert(row.unit)),
+                 (f"{left};white-space:nowrap", inert(mark.get(row.verdict, row.verdict))),
+                 (wide, inert(row.why))]
+        body.append("".join(f'<td style="padding:4px 8px;{style}">{cell}</td>' for style, cell in cells))
+    head = "".join(f'<th style="text-align:left;padding:4px 8px">{name}</th>' for name in
+                   ("id", "statement (opens)", "stated", "computed", "unit", "verdict", "why"))
+    return ('<div style="overflow-x:auto;line-height:1.35"><table style="font-variant-numeric:tabular-nums">'
+            f"<thead><tr>{head}</tr></thead><tbody><tr>{'</tr><tr>'.join(body)}</tr></tbody></table></div>")
