@@ -98,3 +98,35 @@ def test_mix_sliders_move_the_memdescs_and_too_much_is_refused():
     assert widgets.MixExplorer.from_state(explorer.state()).mix() == explorer.mix()
     explorer.controls["hugetlb:9"].value = 100
     assert "sum to" in explorer.error.value and not explorer.host.fig["data"]
+
+
+def test_the_pins_explorer_follows_its_controls_and_says_what_is_incomplete():
+    explorer = widgets.PinsExplorer()
+    assert "83,330 pins of 560 folios" in explorer.readout.value
+    explorer.controls["trace"].value = "pins-mixed-lossy-kprobe"
+    assert "incomplete" in explorer.readout.value
+    assert all("incomplete" in f.layout.title.subtitle.text for f in explorer.figures.values())
+    assert explorer.preset.value == "pins-mixed-lossy-kprobe"
+    small, large = [], []
+    for size, into in ((1, small), (1024, large)):
+        explorer.controls["pool_size"].value = size
+        into.append(explorer.readout.value)
+    assert small != large
+    explorer.controls["trace"].value = "<b>nowhere</b>"
+    assert "&lt;b&gt;nowhere" in explorer.error.value and explorer.table.value == ""
+    explorer.controls["trace"].value = "pins-fio"
+    assert explorer.error.value == "" and len(explorer.figures) == 5
+    assert widgets.PinsExplorer.from_state(explorer.state()).state() == explorer.state()
+
+
+def test_names_in_a_trace_are_inert_in_the_pins_explorer(tmp_path):
+    import dataclasses
+
+    from workbench.pins.trace import load_trace
+
+    trace = load_trace("pins-fio").select(slice(0, 2000))
+    evil = dataclasses.replace(trace, comm_names=("<img src=x onerror=alert(1)>",) * len(trace.comm_names),
+                               meta={**trace.meta, "why": ["<script>alert(1)</script>"]})  # fmt: skip
+    explorer = widgets.PinsExplorer(trace=str(evil.write(tmp_path / "evil.parquet")))
+    assert "<script" not in explorer.readout.value and "&lt;script" in explorer.readout.value
+    assert all("<script" not in f.to_json() for f in explorer.figures.values())

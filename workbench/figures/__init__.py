@@ -26,4 +26,5 @@ from workbench.figures.memory import (
     percent_of_ram,
     pfn_maps,
 )
+from workbench.figures.pins import clusters, duration, lifetimes, pfn_heat, pins_over_time, pool_size
 from workbench.figures.structs import CACHE_LINE, MAX_LINES, Piece, pfn_anatomy, pieces, struct_layout

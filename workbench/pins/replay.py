@@ -119,7 +119,11 @@ class Replay:
     by_comm: dict[str, tuple[int, int, int]]  # pins, references and first pins, by who took them
     bins: np.ndarray = field(repr=False)
     bin_ns: int = 0
+    nodes_at: dict[str, np.ndarray] = field(
+        default_factory=dict, repr=False
+    )  # by map, as timeline's nodes_at
     snapshots: tuple[Moment, ...] = field(default=(), repr=False)
+    proxy_bytes: int = 64
 
     @property
     def complete(self) -> bool:
@@ -175,6 +179,90 @@ class Replay:
             return None
         at = int(np.searchsorted(np.cumsum(self.lives), share * total))
         return life_edges(at), life_edges(at + 1)
+
+    @property
+    def caveat(self) -> str:
+        """What a figure of this replay has to say beside its numbers; "" where there is nothing to say."""
+        said = ["synthetic, not recorded"] if self.meta.get("synthetic") else []
+        if self.why:
+            more = f" (and {len(self.why) - 1} more)" if len(self.why) > 1 else ""
+            said.append(f"incomplete trace: {self.why[0]}{more}")
+        if self.granularity == "page":
+            said.append("a descriptor for each page: an upper bound")
+        return "; ".join(said)
+
+    def lifetimes(self) -> pd.DataFrame:
+        """How long folios stayed pinned: from_ns, below_ns, folios, one row for each bin that has some."""
+        import pandas as pd
+
+        used = np.flatnonzero(self.lives)
+        rows = [(life_edges(at), life_edges(at + 1), int(self.lives[at])) for at in used.tolist()]
+        return pd.DataFrame(rows, columns=["from_ns", "below_ns", "folios"])
+
+    def clusters(self) -> pd.DataFrame:
+        """Runs of neighbouring entries where most are alive: run_entries, runs, entries; needs snapshots."""
+        import pandas as pd
+
+        if not self.snapshots:
+            raise InputError("this replay kept no sets of live entries: replay(..., snapshots=1)")
+        most = max((entries for _, _, entries in self.snapshots), key=lambda entries: entries.nr_entries)
+        lengths = (most.last - most.first).astype(np.int64) + 1
+        run, nr = np.unique(lengths, return_counts=True)
+        return pd.DataFrame({"run_entries": run, "runs": nr, "entries": run * nr})
+
+    def bytes_over_time(self, designs: Iterable[str], pfn_map: str = "xarray") -> pd.DataFrame:
+        """What designs keep for pins, at the event of each time bin that has the most entries.
+
+        Returns
+        -------
+        DataFrame
+            design, map ("" where it has none), seconds, entries, bytes, exact. A map that cannot be followed
+            event by event has rows at the snapshots only.
+        """
+        import pandas as pd
+
+        used = self.bins[self.bins[:, 0] > 0]
+        from workbench.pins import engine
+
+        seconds = np.flatnonzero(self.bins[:, 0]) * self.bin_ns / 1e9
+        rows = []
+        for name in designs:
+            design, found = _designs.get(name), pfnmaps.get(pfn_map)
+            size = design.descriptor_bytes(self.kernel, self.proxy_bytes)
+            slabs = SlabCache.of(size, self.kernel) if size else None
+            at, entries = seconds, used[:, engine.B_MAX_ENTRIES]
+            extra = np.zeros(len(entries), dtype=np.int64)
+            if design.uses_pfn_map and pfn_map in self.nodes_at:
+                per, slab = found.node_slab(self.kernel)
+                fixed = found.of_nodes_per_level([], 0, self.kernel, span=self.span).bytes
+                extra = fixed + -(-self.nodes_at[pfn_map] // per) * slab
+            elif design.uses_pfn_map and found.of_entries(0, self.kernel, span=self.span):
+                distinct, back = np.unique(entries, return_inverse=True)
+                counts = [found.of_entries(int(nr), self.kernel, span=self.span) for nr in distinct]
+                extra = np.array([c.bytes for c in counts if c], dtype=np.int64)[back]
+            elif design.uses_pfn_map:
+                at = np.array([ns for _, ns, _ in self.snapshots]) / 1e9
+                entries = np.array([live.nr_entries for _, _, live in self.snapshots], dtype=np.int64)
+                sets = [live for _, _, live in self.snapshots]
+                extra = np.array(
+                    [found.counts(x, self.kernel, span=self.span).bytes for x in sets], dtype=np.int64
+                )
+            own = -(-entries // slabs.objects_per_slab) * slabs.slab_bytes(1) if slabs else 0
+            exact = not design.uses_pfn_map or pfn_map in self.nodes_at or self.maps[pfn_map].exact
+            shown = pfn_map if design.uses_pfn_map else ""
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "design": name,
+                        "map": shown,
+                        "seconds": at,
+                        "entries": entries,
+                        "bytes": own + extra,
+                        "exact": exact,
+                    }
+                )
+            )
+        return pd.concat(rows, ignore_index=True)
 
     def timeline(self) -> pd.DataFrame:
         """One row per time bin that has an event.
@@ -469,7 +557,9 @@ def replay(
         by_comm={names[k]: (row[0], row[1], row[2]) for k, row in enumerate(base.comms.tolist()) if any(row)},
         bins=base.bins,
         bin_ns=1 << int(s[engine.BIN_SHIFT]),
+        nodes_at={name: run.bins[run.bins[:, 0] > 0, engine.B_NODES_AT] for name, run in passes.items()},
         snapshots=tuple(moments),
+        proxy_bytes=proxy_bytes,
     )
 
 

@@ -1,0 +1,338 @@
+"""Figures of pin traces: what is pinned over time, how long, where, and how often a pool is empty.
+
+Each takes a ``note``, what a reader has to know of the trace (incomplete, synthetic), and shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.figures.base import (
+    COLOURS,
+    DASHES,
+    GREY,
+    MARKERS,
+    axes,
+    dressed,
+    inert,
+    panels,
+    powers_of_two,
+    rows_of,
+    size,
+    style_of,
+    unit,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from workbench.pins.heat import Heat
+
+_NS = ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
+
+
+def duration(ns: float) -> str:
+    """Nanoseconds for people.
+
+    Examples
+    --------
+    >>> duration(917_504), duration(0), duration(2.5e9)
+    ('918 us', '0 ns', '2.5 s')
+    """
+    scale, name = next((scale, name) for scale, name in _NS if abs(ns) >= scale or scale == 1)
+    return f"{ns / scale:.3g} {name}"
+
+
+def _step(label: str, x: Any, y: Any, colour: str, dash: str, hover: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": label,
+        "x": [round(float(v), 9) for v in x],
+        "y": [int(v) for v in y],
+        "line": {"color": colour, "dash": dash, "shape": "hv", "width": 1.6},
+        "hovertemplate": f"<b>{label}</b><br>%{{x:.6g}} s<br>{hover}<extra></extra>",
+        **more,
+    }
+
+
+def pins_over_time(timeline: pd.DataFrame, kept: pd.DataFrame, *, note: str = "") -> go.Figure:
+    """Three panels on one time axis: what is pinned, nodes of the XArray, and bytes that designs keep for it.
+
+    Parameters
+    ----------
+    timeline : DataFrame
+        As ``Replay.timeline()``: start_ns, max_live, max_refs, max_nodes.
+    kept : DataFrame
+        As ``Replay.bytes_over_time()``: design, map, seconds, entries, bytes, exact.
+    """
+    seconds = [ns / 1e9 for ns in timeline["start_ns"]]
+    most = int(kept["bytes"].max()) if len(kept) else 0
+    scale, name = unit(most)
+    data = []
+    for panel, label, column, colour, dash, what in (
+        (0, "folios pinned", "max_live", COLOURS[0], "solid", "%{y:,} folios, the most in the bin"),
+        (0, "references held", "max_refs", COLOURS[4], "dot", "%{y:,} references, the most in the bin"),
+        (1, "xa_nodes", "max_nodes", COLOURS[2], "solid", "%{y:,} nodes, the most in the bin"),
+    ):
+        x, y = axes(panel)
+        data.append(_step(label, seconds, timeline[column], colour, dash, what, xaxis=x, yaxis=y))
+    x, y = axes(2)
+    for (design, pfn_map), rows in kept.groupby(["design", "map"], sort=False):
+        style = style_of(str(design))
+        label = inert(f"{design} with {pfn_map}" if pfn_map else design)
+        how = "exact at the event with the most entries" if rows["exact"].all() else "a model, not exact"
+        line = _step(
+            label, rows["seconds"], rows["bytes"], style["color"], style["dash"], "", xaxis=x, yaxis=y
+        )
+        line["y"] = [int(value) / scale for value in rows["bytes"]]
+        line["customdata"] = [[f"{int(row['bytes']):,}", f"{int(row['entries']):,}"] for row in rows_of(rows)]
+        line["hovertemplate"] = (
+            f"<b>{label}</b><br>%{{x:.6g}} s<br>%{{customdata[0]}} bytes for "
+            f"%{{customdata[1]}} entries<br>{how}<extra></extra>"
+        )
+        data.append(line)
+    domains = panels((150, 110, 150), 34)
+    layout: dict[str, Any] = {}
+    for panel, title in enumerate(("pinned at once", "xa_nodes", f"bytes kept, {name}")):
+        x, y = axes(panel)
+        layout[x.replace("x", "xaxis")] = {
+            "anchor": y,
+            "matches": "x",
+            "title": {"text": "seconds since the first event" if panel == 2 else ""},
+            "showticklabels": panel == 2,
+        }
+        layout[y.replace("y", "yaxis")] = {
+            "anchor": x,
+            "domain": domains[panel],
+            "rangemode": "tozero",
+            "title": {"text": title},
+            "tickformat": ",~g",
+        }
+    return dressed(
+        "What is pinned, and what is kept for it, over time",
+        640,
+        data,
+        file="pins-over-time",
+        alt="Lines over time: folios pinned, xa_nodes, bytes of each design",
+        below=inert(note),
+        margin={"l": 8, "r": 16, "t": 62, "b": 8},
+        **layout,
+    )
+
+
+def lifetimes(table: pd.DataFrame, long_lived: pd.DataFrame | None = None, *, note: str = "") -> go.Figure:
+    """How long folios stayed pinned, on two logarithmic axes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As ``Replay.lifetimes()``: from_ns, below_ns, folios.
+    long_lived : DataFrame, optional
+        Points to show beside it, such as registrations: label, seconds, pages.
+    """
+    rows = rows_of(table)
+    data = [
+        {
+            "type": "bar",
+            "name": "folios, by how long each was pinned",
+            "x": [(max(r["from_ns"], 0.5) * r["below_ns"]) ** 0.5 / 1e9 for r in rows],
+            "width": [(r["below_ns"] - max(r["from_ns"], 0.5)) / 1e9 for r in rows],
+            "y": [int(r["folios"]) for r in rows],
+            "marker": {"color": COLOURS[0], "line": {"width": 0}},
+            "customdata": [[duration(r["from_ns"]), duration(r["below_ns"])] for r in rows],
+            "hovertemplate": "%{y:,} folios, pinned<br>%{customdata[0]} to %{customdata[1]}<extra></extra>",
+        }
+    ]
+    for place, row in enumerate(rows_of(long_lived) if long_lived is not None else []):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": inert(row["label"]),
+                "x": [float(row["seconds"])],
+                "y": [int(row["pages"])],
+                "marker": {"symbol": MARKERS[place + 2], "size": 12, "color": COLOURS[4]},
+                "hovertemplate": f"<b>{inert(row['label'])}</b><br>%{{y:,}} pages<br>%{{x:.3g}} s or more"
+                "<extra></extra>",
+            }
+        )
+    return dressed(
+        "How long folios stay pinned",
+        360,
+        data,
+        file="pin-lifetimes",
+        below=inert(note),
+        alt="Histogram of pin lifetimes on logarithmic axes",
+        margin={"l": 8, "r": 16, "t": 62, "b": 8},
+        xaxis={
+            "type": "log",
+            "title": {"text": "seconds pinned"},
+            "exponentformat": "power",
+            "dtick": 1,
+            "range": _span(data),
+        },
+        yaxis={"type": "log", "title": {"text": "folios"}, "tickformat": ",~g", "dtick": 1},
+    )
+
+
+def _span(data: Sequence[dict[str, Any]]) -> list[float]:
+    """A logarithmic range with a third of a decade to spare on both sides."""
+    import math
+
+    xs = [x for trace in data for x in trace["x"]] or [1.0]
+    return [math.log10(min(xs)) - 0.3, math.log10(max(xs)) + 0.3]
+
+
+def pool_size(table: pd.DataFrame, at: int | None = None, *, note: str = "") -> go.Figure:
+    """Share of pins that take the slow path, against the descriptors that each CPU keeps ready.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As ``PoolShares.table()``: size, nr_empty, empty_percent, nr_slow, slow_percent, fast_to_slow.
+    at : int, optional
+        The size to mark: where the slider is.
+    """
+    data: list[dict[str, Any]] = []
+    for place, (column, count, label) in enumerate(
+        (
+            ("empty_percent", "nr_empty", "the pool was empty"),
+            ("slow_percent", "nr_slow", "slow in all: empty, or the folio's descriptor had to be found"),
+        )
+    ):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": label,
+                "x": [int(v) for v in table["size"]],
+                "y": [float(v) for v in table[column]],
+                "line": {"color": COLOURS[4 * place], "dash": DASHES[place]},
+                "marker": {"symbol": MARKERS[place], "size": 7, "color": COLOURS[4 * place]},
+                "customdata": [
+                    [f"{int(row[count]):,}", f"{row['fast_to_slow']:,.4g}"] for row in rows_of(table)
+                ],
+                "hovertemplate": f"<b>{label}</b><br>%{{x:,}} descriptors a CPU<br>%{{y:.4g}} % of pins, "
+                "%{customdata[0]}<br>fast : slow = %{customdata[1]} : 1<extra></extra>",
+            }
+        )
+    shapes = (
+        []
+        if at is None
+        else [
+            {
+                "type": "line",
+                "xref": "x",
+                "x0": at,
+                "x1": at,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": GREY, "dash": "dot"},
+            }
+        ]
+    )
+    sizes = [int(v) for v in table["size"]]
+    return dressed(
+        "Slow pins, against the pool of each CPU",
+        380,
+        data,
+        file="pool-size",
+        shapes=shapes,
+        alt="Lines: percent of pins that are slow against pool size",
+        below=inert(note),
+        margin={"l": 8, "r": 16, "t": 62, "b": 8},
+        xaxis={
+            "type": "log",
+            "title": {"text": "descriptors that each CPU keeps ready"},
+            "tickvals": [v for v in sizes if v.bit_count() == 1],
+        },
+        yaxis={"title": {"text": "% of pins"}, "rangemode": "tozero", "tickformat": "~g"},
+    )
+
+
+def pfn_heat(heat: Heat, *, note: str = "") -> go.Figure:
+    """References taken, by pfn and time: a row for each block of pfns that was touched, gaps left out."""
+    import numpy as np
+
+    counts = heat.refs
+    shown = np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan)
+    pfns = [int(value) for value in heat.first_pfn]
+    top = int(counts.max())
+    ticks = list(range(len(str(top))))
+    every = max(1, -(-len(pfns) // 12))
+    block = f"blocks of {heat.block_pages:,} pages ({size(heat.block_pages * 4096)} where a page has 4 KiB)"
+    data = [
+        {
+            "type": "heatmap",
+            "x": heat.seconds.round(9).tolist(),
+            "y": list(range(len(pfns))),
+            "z": [[None if value != value else round(float(value), 3) for value in row] for row in shown],
+            "customdata": [
+                [[f"{pfn:#x}", f"{int(nr):,}"] for nr in row] for pfn, row in zip(pfns, counts, strict=True)
+            ],
+            "hovertemplate": "%{x:.6g} s, pfn %{customdata[0]} and up<br>%{customdata[1]} references taken"
+            "<extra></extra>",
+            "colorscale": "Cividis",
+            "hoverongaps": False,
+            "colorbar": {
+                "title": {"text": "references"},
+                "tickvals": ticks,
+                "ticktext": [f"{10**power:,}" for power in ticks],
+                "thickness": 14,
+            },
+        }
+    ]
+    below = f"{block}; untouched ones are left out" + (f"; {note}" if note else "")
+    return dressed(
+        "Where pins fall",
+        420,
+        data,
+        file="pfn-heat",
+        below=inert(below),
+        alt="Heat map of references taken by pfn and time",
+        margin={"l": 8, "r": 16, "t": 62, "b": 8},
+        xaxis={"title": {"text": "seconds since the first event"}, "showgrid": False},
+        yaxis={
+            "tickvals": list(range(0, len(pfns), every)),
+            "showgrid": False,
+            "ticktext": [f"{pfns[at]:#x}" for at in range(0, len(pfns), every)],
+            "title": {"text": "pfn"},
+        },
+    )
+
+
+def clusters(table: pd.DataFrame, *, note: str = "") -> go.Figure:
+    """In runs of how many neighbours the pinned folios come, where most are pinned at once.
+
+    ``table`` is as ``Replay.clusters()``: run_entries, runs, entries.
+    """
+    bars = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [int(v) for v in table["run_entries"]],
+        "y": [int(v) for v in table["entries"]],
+        "customdata": [f"{int(v):,}" for v in table["runs"]],
+        "marker": {"color": COLOURS[2], "size": 9, "symbol": "diamond"},
+        "hovertemplate": "%{customdata} runs of %{x:,}<br>%{y:,} entries<extra></extra>",
+    }
+    ticks = powers_of_two([1, *[int(v) for v in table["run_entries"]]])
+    return dressed(
+        "How pinned folios cluster, where most are pinned",
+        320,
+        [bars],
+        file="pin-clusters",
+        alt="Dots: entries by the length of their run",
+        below=inert(note),
+        margin={"l": 8, "r": 16, "t": 62, "b": 8},
+        xaxis={
+            "type": "log",
+            "title": {"text": "neighbours in a run"},
+            "tickvals": ticks,
+            "ticktext": [f"{tick:,}" for tick in ticks],
+        },
+        yaxis={"type": "log", "title": {"text": "entries in such runs"}, "tickformat": ",~g", "dtick": 1},
+    )

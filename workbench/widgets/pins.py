@@ -1,0 +1,255 @@
+"""What real pins look like: a trace replayed through designs, pfn maps and pools of descriptors."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from workbench import designs, figures, pfnmaps
+from workbench.errors import InputError
+from workbench.figures import inert
+from workbench.kernel.config import KernelConfig
+from workbench.pins.heat import Heat, pfn_heat
+from workbench.pins.pool import SIZES, PoolShares, pool_shares
+from workbench.pins.replay import GRANULARITIES, SNAPSHOTS, Replay, replay
+from workbench.pins.trace import shipped
+from workbench.widgets.base import Explorer, PlotHost, Several, control
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+REFILLS = tuple((figures.duration(ns), ns) for power in range(3, 8) for ns in (10**power, 3 * 10**power))
+
+
+@functools.lru_cache(maxsize=16)
+def _replayed(trace: str, stamp: int, pfn_map: str, granularity: str) -> Replay:
+    """A replay through every design that keeps something for pins; `stamp` is the file's time."""
+    return replay(trace, designs=offered(), maps=[pfn_map], granularity=granularity, snapshots=SNAPSHOTS)
+
+
+@functools.lru_cache(maxsize=32)
+def _pools(trace: str, stamp: int, refill_ns: int, recycle: bool) -> PoolShares:
+    return pool_shares(trace, refill_ns=refill_ns, recycle=recycle)
+
+
+@functools.lru_cache(maxsize=8)
+def _heat(trace: str, stamp: int) -> Heat:
+    return pfn_heat(trace)
+
+
+def _stamp(trace: str) -> int:
+    """What changes when a trace's file does."""
+    path = Path(trace)
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def offered() -> list[str]:
+    """Designs that keep something for a pin, and FOLL_PIN, which keeps nothing."""
+    kernel = KernelConfig()
+    found = {
+        name: design
+        for name, design in designs.registry().items()
+        if design.uses_pfn_map or design.descriptor_bytes(kernel, 64)
+    }
+    return [
+        "foll_pin",
+        *(
+            name
+            for name, design in found.items()
+            if not design.variant or design.uses_pfn_map != designs.get(design.name).uses_pfn_map
+        ),
+    ]
+
+
+class PinsExplorer(Explorer):
+    """A pin trace: what is pinned over time and where, for how long, what designs keep, how often pools fail.
+
+    Keyword arguments are the names of ``controls``; ``trace`` is a shipped trace's name or a file.
+    """
+
+    def __init__(self, **values: Any):
+        self.preset = control(w.Dropdown, "trace", options=["", *shipped()], tooltip="A shipped trace")
+        self._boxes = {
+            name: w.Checkbox(
+                description=name,
+                indent=False,
+                tooltip=designs.get(name).summary,
+                layout={"width": "auto", "margin": "0 14px 0 0"},
+            )
+            for name in offered()
+        }
+        self.controls = {
+            "trace": control(
+                w.Text,
+                "or any other",
+                continuous_update=False,
+                tooltip="A Parquet file that `workbench trace import` wrote",
+                placeholder="pins.parquet",
+            ),
+            "designs": Several(self._boxes),
+            "pfn_map": control(w.Dropdown, "pfn map", options=list(pfnmaps.registry())),
+            "granularity": control(w.Dropdown, "a descriptor for", options=list(GRANULARITIES)),
+            "pool_size": control(
+                w.SelectionSlider,
+                "pool of a CPU",
+                options=SIZES,
+                tooltip="Descriptors that each CPU keeps ready for gup_fast",
+            ),
+            "refill_ns": control(
+                w.SelectionSlider,
+                "refilled after",
+                options=REFILLS,
+                tooltip="From the first take to the refill; assumed",
+            ),
+            "recycle": control(
+                w.Checkbox,
+                "an unpin refills the pool of its CPU",
+                indent=False,
+                layout={"width": "auto", "margin": "2px 2px 2px 144px"},
+            ),
+        }
+        self.controls["trace"].value = "pins-fio"
+        self.controls["pfn_map"].value = "xarray"
+        self.controls["designs"].value = ("foll_pin", "proxy_bit", "dynamic_page")
+        self.controls["pool_size"].value = 16
+        self.controls["refill_ns"].value = 100_000
+        self.preset.observe(self._picked, "value")
+        self.readout, self.table = w.HTML(), w.HTML()
+        self.hosts = {name: PlotHost() for name in ("over_time", "pool", "lifetimes", "heat", "clusters")}
+        self.figures: dict[str, go.Figure] = {}
+        super().__init__(**values)
+
+    def _picked(self, change: Any) -> None:
+        if change["new"]:
+            self.controls["trace"].value = change["new"]
+
+    def _value(self, name: str) -> Any:
+        value = self.controls[name].value
+        return list(value) if name == "designs" else value
+
+    def _assign(self, name: str, value: Any) -> None:
+        self.controls[name].value = tuple(value) if name == "designs" else value
+
+    def replay(self) -> Replay:
+        """The replay that the controls describe."""
+        trace = self._value("trace").strip()
+        if not trace:
+            raise InputError("no trace is chosen")
+        return _replayed(trace, _stamp(trace), self._value("pfn_map"), self._value("granularity"))
+
+    def _draw(self, changed: str | None) -> None:
+        found, trace = self.replay(), self._value("trace").strip()
+        self.preset.value = trace if trace in self.preset.options else ""
+        chosen = self._value("designs")
+        if not chosen:
+            raise InputError("no design is chosen: tick at least one")
+        pools = _pools(trace, _stamp(trace), self._value("refill_ns"), self._value("recycle"))
+        pool = pools.table()
+        here = pool[pool["size"] == self._value("pool_size")].iloc[0]
+        self.readout.value = _readout(found, here)
+        if changed not in ("pool_size", "refill_ns", "recycle") or len(self.figures) < len(self.hosts):
+            kept = found.bytes_over_time(chosen, self._value("pfn_map"))
+            self._show("over_time", figures.pins_over_time(found.timeline(), kept, note=found.caveat))
+            self.table.value = peaks_table(found, chosen, self._value("pfn_map"))
+            if changed not in ("designs", "pfn_map"):
+                self._show("lifetimes", figures.lifetimes(found.lifetimes(), note=found.caveat))
+                self._show("heat", figures.pfn_heat(_heat(trace, _stamp(trace)), note=found.caveat))
+                self._show("clusters", figures.clusters(found.clusters(), note=found.caveat))
+        self._show("pool", figures.pool_size(pool, self._value("pool_size"), note=found.caveat))
+
+    def _show(self, name: str, figure: go.Figure) -> None:
+        figure.layout.meta = {**figure.layout.meta, "state": self.state()}
+        self.figures[name] = figure
+        self.hosts[name].show(figure)
+
+    def _blank(self, why: str) -> None:
+        self.figures = {}
+        for host in self.hosts.values():
+            host.show(figures.nothing(why))
+        self.table.value = self.readout.value = ""
+
+    def _layout(self) -> w.Widget:
+        c, half, wrap = self.controls, {"flex": "1 1 420px", "min_width": "320px"}, {"flex_flow": "row wrap"}
+        left = w.VBox([self.preset, c["trace"], c["pfn_map"], c["granularity"]], layout=half)
+        right = w.VBox([c["pool_size"], c["refill_ns"], c["recycle"], self.reset_button], layout=half)
+        label = w.Label(
+            "designs",
+            layout={"flex": "0 0 128px", "margin": "2px 8px 2px 2px", "justify_content": "flex-end"},
+        )
+        chosen = w.HBox([label, w.Box([*self._boxes.values()], layout=wrap)])
+        return w.VBox(
+            [
+                w.Box([left, right], layout=wrap),
+                chosen,
+                self.error,
+                self.readout,
+                *self.hosts.values(),
+                self.table,
+            ]
+        )
+
+    def snapshot(self) -> list[Any]:
+        from IPython.display import HTML
+
+        return [HTML(self.readout.value), *self.figures.values(), HTML(self.table.value)]
+
+
+def _readout(found: Replay, pool: pd.Series) -> str:
+    ratio = f"{pool['fast_to_slow']:,.3g} : 1" if pool["nr_slow"] else "no slow pin"
+    worst = f"<b>{inert(found.caveat)}</b><br>" if found.caveat else ""
+    return (
+        f'<div style="line-height:1.5;margin:4px 0 4px 12px">{worst}'
+        f"{found.pins:,} pins of {found.folios_distinct:,} folios, {found.duration_ns / 1e9:,.3g} s; at most "
+        f"{found.peak_live_folios:,} folios and {found.peak_refs:,} references at once. With "
+        f"{int(pool['size']):,} descriptors a CPU, {pool['slow_percent']:.3g} % of pins are slow "
+        f"(fast : slow = {ratio}).</div>"
+    )
+
+
+def peaks_table(found: Replay, chosen: list[str], pfn_map: str) -> str:
+    """What each design kept at its peak, as an HTML table of exact integers."""
+    rows = [row for row in found.designs if row.design in chosen and row.map in ("", pfn_map)]
+    head = (
+        "design",
+        "pfn map",
+        "descriptor, bytes",
+        "descriptors at the peak",
+        "descriptors allocated",
+        "bytes at the peak",
+        "at event",
+        "how",
+    )
+    cells = [
+        [
+            row.design,
+            row.map or "-",
+            f"{row.descriptor_bytes:,}",
+            f"{row.peak_descriptors:,}",
+            f"{row.descriptors_allocated:,}",
+            f"{row.peak_bytes:,}",
+            f"{row.peak_bytes_event:,}",
+            "exact" if row.exact else "at snapshots",
+        ]
+        for row in rows
+    ]
+    peak = found.maps[pfn_map]
+    style = "font-variant-numeric:tabular-nums;line-height:1.5;margin:8px 0;white-space:nowrap"
+
+    def line(values: Any, tag: str) -> str:
+        return "".join(
+            f'<{tag} style="text-align:{"left" if at < 2 else "right"};padding:2px 10px">'
+            f"{inert(value)}</{tag}>"
+            for at, value in enumerate(values)
+        )
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in cells)
+    total = "" if peak.alloc_total is None else f", {peak.alloc_total:,} allocated in all"
+    nodes = f"<p>{inert(pfn_map)}: at most {peak.peak_nodes:,} nodes{total}. {inert(peak.note)}</p>"
+    return (
+        f'<div style="overflow-x:auto"><table style="{style}"><thead><tr>{line(head, "th")}</tr></thead>'
+        f"<tbody>{body}</tbody></table>{nodes}</div>"
+    )
