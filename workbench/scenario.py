@@ -1,11 +1,13 @@
 """One question, frozen: a machine, what is pinned in it, a design, a pfn map. ``evaluate`` answers it.
 
-Here counts meet; bytes are exact integers, or say that they are expectations. Times do not appear.
+Here counts meet; bytes are exact integers, or say that they are expectations. Measured times meet them in
+``pin_costs`` alone, and always say whose they are.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,9 @@ from workbench.memory.population import Population, drawn_from
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from workbench.lookups.costs import CostRow, CostTable
+    from workbench.pins.replay import Replay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,3 +314,40 @@ def break_even(a: Scenario, b: Scenario, *, upto: float = 100.0) -> float | None
         middle = (low + high) // 2
         low, high = (low, middle) if over(middle) else (middle, high)
     return 100 * high / total
+
+
+def pin_costs(found: Replay, table: CostTable) -> pd.DataFrame:
+    """What finding a pinned folio's descriptor adds to a pin: a replay's counts, a cost table's times.
+
+    Only a pin whose folio has a descriptor already looks it up in the pfn map, in a chain of dependent loads.
+    The time is that of the table's row nearest to the map at its peak: first by height, then by number of
+    entries. Left out: taking a descriptor from the pool, storing it into the map, and erasing it again.
+
+    Returns
+    -------
+    DataFrame
+        design, map, percent_met (of pins), lookup_ns (median; NaN where the table has no such map),
+        ns_per_pin (the mean over all pins), taken_from (the row's shape, entries and height), machine.
+    """
+    import pandas as pd
+
+    rows = []
+    for peak in found.designs:
+        if not peak.map:
+            continue
+        most, height = max(found.peak_entries, 1), found.maps[peak.map].peak_height
+        known = [row for row in table.usable(path=peak.map, loop="dependent", order="random", hit=1.0)
+                 if row.nr_entries]
+
+        def distance(row: CostRow, most: int = most, height: int = height) -> tuple[float, float]:
+            return abs((row.height or height) - height), abs(math.log(row.nr_entries or 1) - math.log(most))
+
+        near = min(known, key=distance, default=None)
+        ns = near.ns_median if near else math.nan
+        shape = "" if near is None else (
+            f"{near.shape or peak.map}, {near.nr_entries:,} entries"
+            + (f", height {near.height}" if near.height else ""))
+        rows.append((peak.design, peak.map, peak.percent_met, ns, ns * peak.percent_met / 100, shape,
+                     table.machine))
+    columns = ["design", "map", "percent_met", "lookup_ns", "ns_per_pin", "taken_from", "machine"]
+    return pd.DataFrame(rows, columns=columns)

@@ -26,7 +26,9 @@ def test_a_heat_map_counts_every_reference_once_and_in_its_block(name):
 
 
 def test_byte_curves_reach_the_peaks_and_say_what_is_exact():
-    found = replay("pins-fio", maps=["two_level", "rhashtable", "maple"], designs=["dynamic_page", "foll_pin"])
+    found = replay(
+        "pins-fio", maps=["two_level", "rhashtable", "maple"], designs=["dynamic_page", "foll_pin"]
+    )
     for pfn_map in ("xarray", "two_level", "rhashtable", "maple"):
         curve = found.bytes_over_time(["foll_pin", "dynamic_page"], pfn_map)
         (row,) = [r for r in found.designs if r.design == "dynamic_page" and r.map == pfn_map]
