@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import InputError
@@ -108,7 +108,6 @@ def by_hand(rows, **meta):
     )  # fmt: skip
 
 
-@settings(max_examples=60)
 @given(PATTERNS)
 def test_every_pin_is_dropped_once_and_registrations_as_asked(pattern):
     trace = generate(pattern)
@@ -118,7 +117,6 @@ def test_every_pin_is_dropped_once_and_registrations_as_asked(pattern):
     assert left == (0 if pattern.release_at_end else held)
 
 
-@settings(max_examples=60)
 @given(PATTERNS)
 def test_rows_are_in_order_of_time_and_within_the_machine(pattern):
     trace = generate(pattern)
@@ -132,7 +130,6 @@ def test_rows_are_in_order_of_time_and_within_the_machine(pattern):
     assert trace.cpu.max() < pattern.nr_cpus
 
 
-@settings(max_examples=30)
 @given(PATTERNS, st.integers(1, 50))
 def test_batches_joined_are_the_same_rows_whatever_their_size(pattern, rows):
     whole = generate(pattern)
@@ -143,7 +140,6 @@ def test_batches_joined_are_the_same_rows_whatever_their_size(pattern, rows):
         assert np.array_equal(np.concatenate([getattr(p, c) for p in parts]), getattr(whole, c)), c
 
 
-@settings(max_examples=30)
 @given(PATTERNS)
 def test_no_stream_holds_more_than_its_queue_and_its_footprint(pattern):
     """One stream at a time, so that all references are its own."""
@@ -155,7 +151,6 @@ def test_no_stream_holds_more_than_its_queue_and_its_footprint(pattern):
         assert len(np.unique(trace.folio)) <= -(-stream.footprint_pages >> stream.order)
 
 
-@settings(max_examples=30)
 @given(PATTERNS)
 def test_a_trace_that_was_made_can_be_measured_and_made_again(pattern):
     trace = generate(pattern)
@@ -213,7 +208,7 @@ def test_measure_by_hand():
     assert found["lifetime_ns"]["mean"] == pytest.approx((130 + 100 + 200) / 3)
     assert found["mean_run_folios"] == 1.5 and found["repin_share"] == 0.25
     assert found["request_pages"] == 2  # 8, 9 and, soon after, 20; later 8 again
-    assert found["row_ns"] == 10
+    assert (found["row_ns"], found["refs_per_row"], found["rows_per_life"]) == (10, 1, 4 / 3)
 
 
 def test_a_lost_unpin_is_no_life_in_a_lossy_trace_and_a_long_one_in_a_whole_trace():
@@ -329,6 +324,8 @@ SHORT = {"requests_per_s": 100.0, "lifetime_ns": 1000.0}
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
+    ({"name": "sixteen letters!"}, "must be text of 1 to 15 bytes"),
+    ({"name": 7}, "name 7 must be text"),
     ({"request_pages": 0}, "request_pages 0 must be a whole number"),
     ({"request_pages": 1.5}, "request_pages 1.5 must be a whole number"),
     ({"queue_depth": True}, "queue_depth True must be"),
@@ -348,7 +345,7 @@ SHORT = {"requests_per_s": 100.0, "lifetime_ns": 1000.0}
 def test_a_bad_stream_is_refused_in_one_line(wrong, said):
     with pytest.raises(InputError, match=said) as error:
         Stream(**{**GOOD, **wrong})
-    assert str(error.value).startswith("stream 'a'") and "\n" not in str(error.value)
+    assert str(error.value).startswith("stream ") and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("wrong", "said"), [

@@ -36,7 +36,9 @@ from workbench.pins.trace import _TYPES, BATCH_ROWS, Trace, TraceWriter
 # The FOLL_ flags, as pins-fio and pins-mixed-lossy-kprobe show them (6.12.95).
 _PIN, _WRITE, _LONGTERM, _TOUCH, _UNLOCKABLE = 0x80000, 0x1, 0x100, 0x10000, 0x200000
 _PMD_ORDER = 9  # x86-64 with 4 KiB pages: below, gup takes page by page
+_COMM_BYTES = 16  # TASK_COMM_LEN, include/linux/sched.h, v6.12
 _PROBES = ("grab_fast", "grab", "put")
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SOON = 3  # rows of one request are at most so many median times apart; assumed
 _MOST_ROWS = 1 << 30  # 45 GiB; assumed
 #: Who runs when an interrupt drops a pin: idle, else ksoftirqd, else the process. Idle and process as in
@@ -51,7 +53,7 @@ class Stream:
     Parameters
     ----------
     name : str
-        The process's name.
+        The process's name, at most 15 bytes.
     request_pages : int
         Base pages that a request pins; of a registration: that are registered in one go.
     queue_depth : int
@@ -94,6 +96,8 @@ class Stream:
 
     def __post_init__(self) -> None:
         where = f"stream {self.name!r}"
+        if not isinstance(self.name, str) or not 0 < len(self.name.encode(errors="replace")) < _COMM_BYTES:
+            raise InputError(f"name {self.name!r} must be text of 1 to {_COMM_BYTES - 1} bytes", place=where)
         _check_numbers(self, where, {
             "request_pages": (1, 2**31 - 1), "queue_depth": (1, 2**20), "footprint_pages": (1, 2**31),
             "requests_per_s": (1e-9, 1e9), "lifetime_ns": (1, 1e17), "lifetime_sigma": (0, 5),
@@ -257,8 +261,8 @@ class Pattern:
         end = max(end, first + 4 * sum(stream.footprint_pages + (1 << stream.order) for stream in streams))
         return cls(
             name=f"like {trace.name}", streams=streams, seconds=found["seconds_taking"], seed=seed,
-            first_pfn=first, end_pfn=end,
-            nr_cpus=found["nr_cpus"], release_at_end=found["outstanding_folios"] == 0 or not trace.complete,
+            first_pfn=first, end_pfn=end, nr_cpus=found["nr_cpus"],
+            release_at_end=found["outstanding_folios"] == 0 or not trace.complete,
         )  # fmt: skip
 
     def _layout(self) -> list[tuple[int, int, int, int]]:
@@ -289,13 +293,9 @@ class Pattern:
 
 
 def storage(
-    *,
-    iops: float = 200_000,
-    queue_depth: int = 32,
-    request_pages: int = 1,
-    seconds: float = 1.0,
+    *, iops: float = 200_000, queue_depth: int = 32, request_pages: int = 1, seconds: float = 1.0,
     seed: int = 0,
-) -> Pattern:
+) -> Pattern:  # fmt: skip
     """O_DIRECT of one process: short lives, few buffers, all of them used again and again.
 
     Lifetimes are assumed, as an NVMe drive answers: median 80 us, sigma 0.5.
@@ -347,17 +347,16 @@ def rdma(
 def gpu(
     *, nr_pages: int = 1 << 20, order: int = 9, run_pages: float = 2048, seconds: float = 1.0, seed: int = 0
 ) -> Pattern:
-    """One buffer registered for a GPU and held: 4 GiB, as in the capture h100-128g-6.18.
+    """One buffer registered for a GPU and held: 4 GiB in folios of 2 MiB; run_pages is assumed.
 
-    There, though, the 1,048,576 pages were folios of order 0 in runs of 952 pages on average
-    (kpageflags of ``pinned`` less ``before``), pinned in 0.72 s, 685 ns a page (pins.json):
+    The capture h100-128g-6.18 pinned as many pages, but in folios of order 0 and runs of 952 pages on
+    average (new anonymous pages, kpageflags.pinned less .before), in 0.72 s, 685 ns a page (pins.json):
     ``gpu(order=0, run_pages=952)``.
     """
     row_ns = 685 << order if order >= _PMD_ORDER else 685
     stream = Stream(
         name="cuda", request_pages=min(512, nr_pages), queue_depth=1, footprint_pages=nr_pages,
-        run_pages=run_pages,
-        order=order, longterm=True, fast=False, row_ns=row_ns,
+        run_pages=run_pages, order=order, longterm=True, fast=False, row_ns=row_ns,
     )  # fmt: skip
     return Pattern(name="gpu", streams=(stream,), seconds=seconds, seed=seed)
 
@@ -486,9 +485,8 @@ def _run(
                 _next_due(heap_ns, heap, size, -1)
                 continue
             slot[_NR] = min(stream[_REQUEST], slot[_HIGH] - slot[_AT])
-            slot[_DUE] = now + np.int64(
-                min(max(np.exp(real[_MU] + real[_SIGMA] * rng.standard_normal()), 1), _LONG_NS)
-            )
+            life_ns = np.exp(real[_MU] + real[_SIGMA] * rng.standard_normal())
+            slot[_DUE] = now + np.int64(min(max(life_ns, 1), _LONG_NS))
             slot[_PHASE] = _TAKE
 
         take = slot[_PHASE] == _TAKE
@@ -500,13 +498,8 @@ def _run(
             step = np.int64(1)
         head = _folio(stream, page >> stream[_ORDER])
         tail = sub if take and stream[_FAST] else np.int64(0)
-        ts_ns[row], op[row], nr[row], pfn[row], head_off[row] = (
-            now,
-            1 if take else -1,
-            step,
-            head + tail,
-            tail,
-        )
+        ts_ns[row], op[row], nr[row] = now, 1 if take else -1, step
+        pfn[row], head_off[row] = head + tail, tail
         order[row] = -1 if tail else stream[_ORDER]
         probe[row] = 2 if not take else 0 if stream[_FAST] else 1
         gup_flags[row] = stream[_FLAGS] if take else 0x80000  # _PIN
@@ -592,9 +585,10 @@ def measure(trace: Trace) -> dict[str, Any]:
         rows, refs (base pages pinned), seconds, seconds_taking (until the last row that pins), rows_per_s,
         nr_cpus, first_pfn, end_pfn; distinct_folios, mean_run_folios (adjacent folios are a run),
         folios_by_order, refs_by_order; lives, lifetime_ns (mean and quantiles), peak_live_folios,
-        mean_run_at_peak, outstanding_folios; rows_per_life (rows that pin) and, as shares of those rows,
-        repin_share (the folio was pinned already), fast_share, longterm_share; request_pages and row_ns
-        (pages of a request, time between its rows); kinds: the same for each (order, longterm, fast).
+        mean_run_at_peak, outstanding_folios; refs_per_row, rows_per_life (of rows that pin) and, as shares
+        of those rows, repin_share (the folio was pinned already), fast_share, longterm_share;
+        request_pages, row_ns (pages of a request, time between its rows); kinds: the same for each (order,
+        longterm, fast).
 
     Examples
     --------
@@ -639,7 +633,7 @@ def measure(trace: Trace) -> dict[str, Any]:
     kind_of = np.stack([order, is_longterm, is_fast], axis=1)
     seconds = max(int(pins.ts_ns[-1] - pins.ts_ns[0]), 1) / 1e9
     seconds_taking = max(int(pins.ts_ns[take][-1] - pins.ts_ns[0]), 1) / 1e9
-    repin = take & (live < 1)
+    repin = take.copy()
     repin[by_folio[starts]] = False
     # A request goes on where the last row by its process took the page before, or any page soon before.
     by_pid = np.argsort(pins.pid, kind="stable")
@@ -654,11 +648,7 @@ def measure(trace: Trace) -> dict[str, Any]:
         pinning = rows & take
         times = life_ns[lives & ended]
         refs = int(pins.nr[pinning].sum())
-        spread = (
-            {str(q): float(np.quantile(times, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
-            if times.size
-            else {}
-        )
+        lifetime_ns = {str(q): float(np.quantile(times, q)) for q in _QUANTILES if times.size}
         here = pinning[by_pid]
         inner = gap_ns[adjacent & here]
         row_ns = int(np.median(inner)) if inner.size else 0
@@ -668,8 +658,9 @@ def measure(trace: Trace) -> dict[str, Any]:
             "rows": int(rows.sum()), "refs": refs, "distinct_folios": int(which.sum()),
             "mean_run_folios": _mean_run(folios[which], order[which]),
             "lives": int(lives.sum()),
-            "lifetime_ns": {"mean": float(times.mean()), **spread} if times.size else {},
+            "lifetime_ns": {"mean": float(times.mean()), **lifetime_ns} if times.size else {},
             "live_at_peak": at.size, "mean_run_at_peak": _mean_run(at, order[np.searchsorted(folios, at)]),
+            "refs_per_row": refs / max(int(pinning.sum()), 1),
             "rows_per_life": float(pinning.sum() / max(lives.sum(), 1)),
             "repin_share": _share(repin, pinning), "fast_share": _share(fast, pinning),
             "longterm_share": _share(longterm, pinning),
@@ -680,9 +671,8 @@ def measure(trace: Trace) -> dict[str, Any]:
     kinds = []
     for kind in np.unique(kind_of, axis=0):
         which = (kind_of == kind).all(axis=1)
-        kinds.append(
-            {"order": int(kind[0]), "longterm": bool(kind[1]), "fast": bool(kind[2]), **about(which)}
-        )
+        is_what = {"order": int(kind[0]), "longterm": bool(kind[1]), "fast": bool(kind[2])}
+        kinds.append({**is_what, **about(which)})
     whole = about(np.ones(folios.size, bool))
     last = count[np.append(opens[1:], of.size) - 1]
     return {
@@ -718,17 +708,14 @@ def _stream_like(kind: dict[str, Any], seconds: float, longer: float) -> Stream:
     }  # fmt: skip
     if not times or (kind["lives"] <= kind["distinct_folios"] and times["0.5"] > seconds * 1e9 / 2):
         return Stream(request_pages=request, queue_depth=1, **common)
-    common["lifetime_ns"] = max(times["0.5"], 1)
-    common["lifetime_sigma"] = min(
-        math.sqrt(2 * math.log(max(times["mean"] / common["lifetime_ns"], 1))), 5.0
-    )
+    median = common["lifetime_ns"] = max(times["0.5"], 1)
+    common["lifetime_sigma"] = min(math.sqrt(2 * math.log(max(times["mean"] / median, 1))), 5.0)
     depth = min(max(round(kind["live_at_peak"] * size / max(request, size)), 1), footprint)
     while True:
         request = min(request, footprint // depth)
         buffer = max(footprint * request // kind["refs"], 1)  # so that the requests get round all of it
-        stream = Stream(
-            request_pages=request, queue_depth=depth, requests_per_s=1e-9, buffer_pages=buffer, **common
-        )
+        common |= {"request_pages": request, "queue_depth": depth, "buffer_pages": buffer}
+        stream = Stream(requests_per_s=1e-9, **common)
         rate = max(kind["refs"] / stream.mean_pages - depth / 2, 1) / seconds
         needed = math.ceil(rate * stream._busy_ns / 1e9)
         if needed <= depth or depth == footprint:
