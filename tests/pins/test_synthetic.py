@@ -242,7 +242,7 @@ def test_the_gpus_buffer_is_the_captures():
     took = trace.op > 0
     assert int(trace.nr[took].sum()) == int(trace.nr[~took].sum()) == 1_048_576  # pins.json: 4294967296 bytes
     assert took.sum() == 2048 and ((trace.gup_flags[took] & LONGTERM) != 0).all()
-    assert trace.ts_ns[took].max() < trace.ts_ns[~took].min()
+    assert trace.ts_ns[took].max() < 0.75e9 < trace.ts_ns[~took].min() == 1e9  # held until the end
     small = generate(gpu(order=0, run_pages=952))
     assert (small.op > 0).sum() == 1_048_576
     assert measure(small)["mean_run_folios"] == pytest.approx(952, rel=0.01)
