@@ -1,8 +1,12 @@
 """What ``record.sh`` writes beside the trace text, and what it says about losses.
 
-A folder with ``trace.txt`` (or ``.gz``, ``.zst``) and, as far as the machine gave them: ``kernel.txt``
-(uname -r and -m), ``zoneinfo.txt``, ``vmstat.before.txt`` and ``vmstat.after.txt``, ``kprobe_profile.txt``,
-``stats.txt`` (``per_cpu/cpu*/stats``) and ``definitions.txt`` (the probes).
+A folder with ``trace.txt`` (or ``.gz``, ``.zst``) and ``kernel.txt`` (uname -r and -m), ``zoneinfo.txt``,
+``definitions.txt`` (the probes and their filters), four readings of /proc/vmstat, ``stats.txt``
+(``per_cpu/cpu*/stats``) and ``kprobe_profile.txt``. A file that is absent proves nothing, and that is said.
+
+The readings ``before`` and ``after`` lie around the recording, ``start`` and ``end`` inside it. The counters
+only grow, so that what they grew by from start to end is the least number of references that the trace must
+hold, and from before to after the most. On a quiet machine both are the same number.
 """
 
 from __future__ import annotations
@@ -44,26 +48,52 @@ class Recording:
         return cls(folder, texts[0], release[0] if release else None, max(ends, default=None))
 
     def check(self, balance: Mapping[str, int], why: list[str]) -> dict[str, Any]:
-        """Compare the trace with the kernel's own counters; what disagrees is added to `why`."""
+        """Compare the trace with the kernel's own counters; what disagrees is added to `why`.
+
+        Parameters
+        ----------
+        balance : mapping
+            ``acquired_refs`` and ``released_refs`` of the trace, in references (base pages).
+        why : list of str
+            Reasons why the trace is incomplete.
+
+        Returns
+        -------
+        dict of int
+            ``missed`` probe hits, ``overrun`` events, and of each counter the growth around the recording
+            (``vmstat_acquired``, ``vmstat_released``) and inside it (``..._least``), where known.
+        """
         found: dict[str, Any] = {}
-        profile = re.findall(r"^ *(\S+) +\d+ +(\d+)$", _read(self.folder / "kprobe_profile.txt"), re.M)
+        profile = re.findall(r"^ *(\S+) +\d+ +(\d+)$", self._text("kprobe_profile.txt", why), re.M)
         found["missed"] = sum(int(misses) for _, misses in profile)
         if found["missed"]:
             why.append(f"kprobe_profile: {found['missed']:,} probe hits were missed")
-        stats = _read(self.folder / "stats.txt")
+        stats = self._text("stats.txt", why)
         found["overrun"] = sum(
             int(nr) for nr in re.findall(r"(?:overrun|dropped events): (\d+)", stats)
         )  # overrun, commit overrun, dropped events
         if found["overrun"]:
             why.append(f"per_cpu/*/stats: the ring dropped {found['overrun']:,} events")
-        before, after = (_counters(_read(self.folder / f"vmstat.{when}.txt")) for when in ("before", "after"))
+        before, start, end, after = (
+            _counters(self._text(f"vmstat.{when}.txt", why)) for when in ("before", "start", "end", "after")
+        )
         for counter, ours in zip(_COUNTERS, ("acquired_refs", "released_refs"), strict=True):
-            if counter in before and counter in after:
-                delta = after[counter] - before[counter]
-                found[f"vmstat_{ours.removesuffix('_refs')}"] = delta
-                if delta != balance[ours]:
-                    why.append(f"vmstat {counter} grew by {delta:,}, the trace has {balance[ours]:,}")
+            if not all(counter in reading for reading in (before, start, end, after)):
+                why.append(f"the vmstat files do not all hold {counter}: nothing proves the trace whole")
+                continue
+            least, most = end[counter] - start[counter], after[counter] - before[counter]
+            key = f"vmstat_{ours.removesuffix('_refs')}"
+            found |= {key: most, f"{key}_least": least}
+            if not least <= balance[ours] <= most:
+                grew = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+                why.append(f"vmstat {counter} grew by {grew}, the trace has {balance[ours]:,}")
         return found
+
+    def _text(self, name: str, why: list[str]) -> str:
+        path = self.folder / name
+        if not path.is_file():
+            why.append(f"{name} is missing: was the recording interrupted?")
+        return _read(path)
 
 
 def _counters(vmstat: str) -> dict[str, int]:

@@ -16,7 +16,8 @@ case $SECONDS_ in *[!0-9]*|'') die "'$SECONDS_' is not a whole number of seconds
 case $INTERVAL in *[!0-9.]*|*.*.*|''|.) die "'$INTERVAL' is not a number of seconds" ;; esac
 case $INTERVAL in *[1-9]*) ;; *) die "the interval must be more than 0" ;; esac
 [ ! -e "$FILE" ] || die "$FILE exists already"
-grep -q '^nr_foll_pin_acquired ' /proc/vmstat || die "/proc/vmstat has no nr_foll_pin_acquired (since Linux 5.7)"
+[ -d "$(dirname "$FILE")" ] || die "the folder of $FILE does not exist"
+grep -q '^nr_foll_pin_acquired ' /proc/vmstat || die "no nr_foll_pin_acquired in /proc/vmstat (since Linux 5.7)"
 
 REFRESH=/proc/sys/vm/stat_refresh
 EXACT=0
