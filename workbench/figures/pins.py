@@ -50,7 +50,7 @@ def _step(label: str, x: Any, y: Any, colour: str, dash: str, hover: str, **more
         "type": "scatter",
         "mode": "lines",
         "name": label,
-        "x": [round(float(v), 9) for v in x],
+        "x": [float(f"{float(v):.6g}") for v in x],
         "y": [int(v) for v in y],
         "line": {"color": colour, "dash": dash, "shape": "hv", "width": 1.6},
         "hovertemplate": f"<b>{label}</b><br>%{{x:.6g}} s<br>{hover}<extra></extra>",
@@ -87,11 +87,11 @@ def pins_over_time(timeline: pd.DataFrame, kept: pd.DataFrame, *, note: str = ""
         line = _step(
             label, rows["seconds"], rows["bytes"], style["color"], style["dash"], "", xaxis=x, yaxis=y
         )
-        line["y"] = [int(value) / scale for value in rows["bytes"]]
-        line["customdata"] = [[f"{int(row['bytes']):,}", f"{int(row['entries']):,}"] for row in rows_of(rows)]
+        line["y"] = [float(f"{int(value) / scale:.6g}") for value in rows["bytes"]]
+        line["customdata"] = [[int(row["bytes"]), int(row["entries"])] for row in rows_of(rows)]
         line["hovertemplate"] = (
-            f"<b>{label}</b><br>%{{x:.6g}} s<br>%{{customdata[0]}} bytes for "
-            f"%{{customdata[1]}} entries<br>{how}<extra></extra>"
+            f"<b>{label}</b><br>%{{x:.6g}} s<br>%{{customdata[0]:,}} bytes for "
+            f"%{{customdata[1]:,}} entries<br>{how}<extra></extra>"
         )
         data.append(line)
     domains = panels((150, 110, 150), 34)
@@ -268,14 +268,11 @@ def pfn_heat(heat: Heat, *, note: str = "") -> go.Figure:
     data = [
         {
             "type": "heatmap",
-            "x": heat.seconds.round(9).tolist(),
-            "y": list(range(len(pfns))),
+            "x": [float(f"{value:.6g}") for value in heat.seconds],
+            "y": [f"{pfn:#x}" for pfn in pfns],
             "z": [[None if value != value else round(float(value), 3) for value in row] for row in shown],
-            "customdata": [
-                [[f"{pfn:#x}", f"{int(nr):,}"] for nr in row] for pfn, row in zip(pfns, counts, strict=True)
-            ],
-            "hovertemplate": "%{x:.6g} s, pfn %{customdata[0]} and up<br>%{customdata[1]} references taken"
-            "<extra></extra>",
+            "customdata": counts.tolist(),
+            "hovertemplate": "%{x:.6g} s, pfn %{y} and up<br>%{customdata:,} references taken<extra></extra>",
             "colorscale": "Cividis",
             "hoverongaps": False,
             "colorbar": {
@@ -297,6 +294,7 @@ def pfn_heat(heat: Heat, *, note: str = "") -> go.Figure:
         margin={"l": 8, "r": 16, "t": 62, "b": 8},
         xaxis={"title": {"text": "seconds since the first event"}, "showgrid": False},
         yaxis={
+            "type": "category",
             "tickvals": list(range(0, len(pfns), every)),
             "showgrid": False,
             "ticktext": [f"{pfns[at]:#x}" for at in range(0, len(pfns), every)],
