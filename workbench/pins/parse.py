@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -18,6 +20,10 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
         return njit(cache=True)(function)
     except RuntimeError:  # no cache folder can be written
         return njit(function)
+
+
+def _intrinsic(function: Callable[..., Any]) -> Any:
+    return intrinsic(function)
 
 
 #: What a line says of one reference; pointers are signed, as the hardware's sign-extended addresses.
@@ -50,46 +56,78 @@ _HAS_PAGE, _HAS_FLAGS, _HAS_HEAD, _HAS_PFLAGS, _HAS_F1, _HAS_BASE = 1, 2, 4, 8, 
 NR_STATE = FIRST_LINE + 2 * len(KINDS)  # first line and number of events, for each kind
 
 
-def _hash(token: bytes) -> int:
-    value = 0
-    for byte in token:
-        value = (value * 31 + byte) & 0xFFFF_FFFF_FFFF
-    return value
-
-
 #: Event names, and functions in 6.12 (mm/gup.c) and 6.1, by the probe that they stand for. On 6.1
 #: try_grab_folio() is what gup_fast calls, but the first argument means the same.
-NAMES = np.array(
-    [
-        (_hash(prefix + name), probe)
-        for probe, names in enumerate(
-            (
-                (b"grab_fast", b"try_grab_folio_fast"),
-                (b"grab", b"try_grab_folio", b"try_grab_page"),
-                (b"put", b"gup_put_folio"),
-                (b"vb",),
-            )
+_NAMES = [
+    (prefix + name, probe)
+    for probe, names in enumerate(
+        (
+            (b"grab_fast", b"try_grab_folio_fast"),
+            (b"grab", b"try_grab_folio", b"try_grab_page"),
+            (b"put", b"gup_put_folio"),
+            (b"vb",),
         )
-        for name in names
-        for prefix in (b"", b"pin_")
-    ],
-    dtype=np.int64,
+    )
+    for name in names
+    for prefix in (b"", b"pin_")
+]
+#: One row for each name: its probe, its length, its bytes.
+NAMES = np.array(
+    [[probe, len(name), *name.ljust(32)] for name, probe in _NAMES],
+    dtype=np.uint8,
 )
 _DIGIT = np.full(256, 99, dtype=np.int64)
 for _value, _byte in enumerate(b"0123456789abcdef"):
     _DIGIT[_byte] = _DIGIT[ord(chr(_byte).upper())] = _value
 #: Keys of arguments, their bytes packed into one number.
+_KEY_BYTES = 7
 _K_PAGE, _K_REFS, _K_FLAGS, _K_HEAD, _K_PFLAGS, _K_F1, _K_VMEMMAP = (
     int.from_bytes(key) for key in (b"page", b"refs", b"flags", b"head", b"pflags", b"f1", b"vmemmap")
 )
+
+
+@_intrinsic
+def _at(_, buf, i):
+    """``buf[i]``, where i is known not to be negative: a third off the time of a line."""
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.zext(builder.load(builder.gep(array.data, [arguments[1]])), ir.IntType(64))
+
+    return types.int64(buf, types.int64), generate
+
+
+@_intrinsic
+def _eight_at(_, buf, i):
+    """The eight bytes from i on as one number, aligned or not."""
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        start = builder.gep(array.data, [arguments[1]])
+        return builder.load(builder.bitcast(start, ir.IntType(64).as_pointer()), align=1)
+
+    return types.int64(buf, types.int64), generate
+
+
+@_jit
+def _line_end(buf, i):
+    """The first newline from i on. Eight bytes at a time: a byte of `other` is 0 where one is."""
+    while True:
+        other = _eight_at(buf, i) ^ 0x0A0A0A0A0A0A0A0A
+        if (other - 0x0101010101010101) & ~other & -0x7F7F7F7F7F7F7F80:
+            break
+        i += 8
+    while _at(buf, i) != 10:
+        i += 1
+    return i
 
 
 @_jit
 def _hex(buf, i):
     """Hexadecimal digits from i on: their value, and the first byte after them."""
     first, value = i, np.int64(0)
-    while _DIGIT[buf[i]] < 16:
-        value = value << 4 | _DIGIT[buf[i]]
+    while _DIGIT[_at(buf, i)] < 16:
+        value = value << 4 | _DIGIT[_at(buf, i)]
         i += 1
     return value, i if i - first <= 16 else first
 
@@ -101,40 +139,36 @@ def _number(buf, i):
     Whatever stands behind a line's text (a newline) ends a number, so that nothing looks for the end.
     """
     first = i
-    if buf[i] == 48 and buf[i + 1] == 120:
+    if _at(buf, i) == 48 and _at(buf, i + 1) == 120:
         value, i = _hex(buf, i + 2)
         return value, i if i > first + 2 else first
-    negative = buf[i] == 45
+    negative = _at(buf, i) == 45
     if negative:
         i += 1
     start, value = i, np.int64(0)
-    while _DIGIT[buf[i]] < 10:
-        value = value * 10 + _DIGIT[buf[i]]
+    while _DIGIT[_at(buf, i)] < 10:
+        value = value * 10 + _DIGIT[_at(buf, i)]
         i += 1
     return -value if negative else value, i if start < i <= start + 18 else first
 
 
 @_jit
 def _spaces(buf, i, e):
-    while i < e and buf[i] == 32:
+    while i < e and _at(buf, i) == 32:
         i += 1
     return i
 
 
 @_jit
-def _token(buf, i, e):
-    """The hash of the bytes i..e; the same as `_hash`."""
-    value = np.int64(0)
-    for k in range(i, e):
-        value = (value * 31 + np.int64(buf[k])) & 0xFFFF_FFFF_FFFF
-    return value
-
-
-@_jit
-def _probe_of(names, value):
+def _probe_of(names, buf, i, e):
+    """The probe that the bytes i..e name, or -1."""
     for k in range(names.shape[0]):
-        if names[k, 0] == value:
-            return names[k, 1]
+        if names[k, 1] == e - i:
+            same = 0
+            while same < e - i and names[k, 2 + same] == _at(buf, i + same):
+                same += 1
+            if same == e - i:
+                return np.int64(names[k, 0])
     return np.int64(-1)
 
 
@@ -142,24 +176,24 @@ def _probe_of(names, value):
 def _after_cpu(buf, i, e, f):
     """``d....    28.700025: grab_fast: `` behind ``[cpu]``: where the arguments start, or -1."""
     i = _spaces(buf, i, e)
-    has_flags = i < e and not 48 <= buf[i] <= 57
+    has_flags = i < e and not 48 <= _at(buf, i) <= 57
     if has_flags:
         start = i
-        while i < e and buf[i] != 32:
+        while i < e and _at(buf, i) != 32:
             i += 1
         if not 4 <= i - start <= 6:
             return -1, has_flags
         i = _spaces(buf, i, e)
     seconds, k = _number(buf, i)
-    if k == i or k - i > 9 or seconds < 0 or k >= e or buf[k] != 46:
+    if k == i or k - i > 9 or seconds < 0 or k >= e or _at(buf, k) != 46:
         return -1, has_flags
     i = k + 1
     digits, frac = 0, np.int64(0)
-    while i < e and 48 <= buf[i] <= 57:
-        frac = frac * 10 + np.int64(buf[i]) - 48
+    while i < e and 48 <= _at(buf, i) <= 57:
+        frac = frac * 10 + np.int64(_at(buf, i)) - 48
         digits += 1
         i += 1
-    if not 1 <= digits <= 9 or i + 1 >= e or buf[i] != 58 or buf[i + 1] != 32:
+    if not 1 <= digits <= 9 or i + 1 >= e or _at(buf, i) != 58 or _at(buf, i + 1) != 32:
         return -1, has_flags
     for _ in range(9 - digits):
         frac *= 10
@@ -175,32 +209,32 @@ def _header(buf, s, e, f, at_column):
     where that fails (``at_column`` false) the first place that fits is taken.
     """
     for j in range(s + COMM_BYTES + 1 if at_column else s + 1, min(e, s + _HEAD_BYTES)):
-        if buf[j] != 91 or buf[j - 1] != 32:  # " ["
+        if _at(buf, j) != 91 or _at(buf, j - 1) != 32:  # " ["
             continue
         k = j - 1
-        while k > s and buf[k] == 32:
+        while k > s and _at(buf, k) == 32:
             k -= 1
-        if buf[k] == 41:  # (tgid)
-            while k > s and buf[k] != 40:
+        if _at(buf, k) == 41:  # (tgid)
+            while k > s and _at(buf, k) != 40:
                 k -= 1
             k -= 1
-            while k > s and buf[k] == 32:
+            while k > s and _at(buf, k) == 32:
                 k -= 1
         end = k + 1
-        while k >= s and 48 <= buf[k] <= 57:
+        while k >= s and 48 <= _at(buf, k) <= 57:
             k -= 1
         pid, at = _number(buf, k + 1)
         if k + 1 == end or at != end or pid > 0x7FFF_FFFF:
             continue
-        if at_column and k > s + COMM_BYTES and buf[k] == 45 and buf[k - 1] == 32:  # perf's pid -1
+        if at_column and k > s + COMM_BYTES and _at(buf, k) == 45 and _at(buf, k - 1) == 32:  # perf's pid -1
             pid, k = -pid, k - 1
-        if k > s and buf[k] == 47:  # perf's pid/tid
+        if k > s and _at(buf, k) == 47:  # perf's pid/tid
             k -= 1
-            while k > s and 48 <= buf[k] <= 57:
+            while k > s and 48 <= _at(buf, k) <= 57:
                 k -= 1
-        dash = k >= s and buf[k] == 45
+        dash = k >= s and _at(buf, k) == 45
         if at_column:
-            if k < s + COMM_BYTES or buf[s + COMM_BYTES] != (45 if dash else 32):
+            if k < s + COMM_BYTES or _at(buf, s + COMM_BYTES) != (45 if dash else 32):
                 continue
             if dash and k != s + COMM_BYTES:
                 continue
@@ -208,13 +242,13 @@ def _header(buf, s, e, f, at_column):
                 continue
             comm_end = s + COMM_BYTES
         else:
-            if k < s or not (dash or buf[k] == 32):
+            if k < s or not (dash or _at(buf, k) == 32):
                 continue
-            while not dash and k > s and buf[k - 1] == 32:
+            while not dash and k > s and _at(buf, k - 1) == 32:
                 k -= 1
             comm_end = k
         cpu, at = _number(buf, j + 1)
-        if at == j + 1 or not 0 <= cpu < 65536 or at >= e or buf[at] != 93:
+        if at == j + 1 or not 0 <= cpu < 65536 or at >= e or _at(buf, at) != 93:
             continue
         event, has_flags = _after_cpu(buf, at + 1, e, f)
         if event < 0 or (has_flags and not dash):
@@ -232,18 +266,20 @@ def _arguments(buf, i, e, f):
     f[_NR] = 1  # try_grab_page() of 6.1 has no refs
     while True:
         i = _spaces(buf, i, e)
-        key = np.int64(0)
-        while i < e and buf[i] != 61 and buf[i] != 32:
-            key = key << 8 | np.int64(buf[i])
+        start, key = i, np.int64(0)
+        while i < e and _at(buf, i) != 61 and _at(buf, i) != 32:
+            key = key << 8 | np.int64(_at(buf, i))
             i += 1
         if i >= e:
             break
-        if buf[i] == 32:
+        if _at(buf, i) == 32:
             continue
+        if i - start > _KEY_BYTES or _at(buf, start) == 0:
+            key = np.int64(0)
         value, end = _number(buf, i + 1)
-        good = end > i + 1 and (end >= e or buf[end] == 32)
+        good = end > i + 1 and (end >= e or _at(buf, end) == 32)
         i = end
-        while i < e and buf[i] != 32:
+        while i < e and _at(buf, i) != 32:
             i += 1
         if key == _K_PAGE and good:
             f[_PAGE] = value
@@ -279,22 +315,22 @@ def _event_line(buf, s, e, f, names):
         return _ODD
     f[_COMM] = s
     start = i
-    while i < e and buf[i] != 32:
+    while i < e and _at(buf, i) != 32:
         i += 1
-    if i - start < 2 or buf[i - 1] != 58:  # "name:"; the function tracer has none
+    if i - start < 2 or _at(buf, i - 1) != 58:  # "name:"; the function tracer has none
         return _ODD
     group = np.int64(start)
     for k in range(start, i - 1):
-        group = np.int64(k + 1) if buf[k] == 58 else group
-    probe = _probe_of(names, _token(buf, group, i - 1))
+        group = np.int64(k + 1) if _at(buf, k) == 58 else group
+    probe = _probe_of(names, buf, group, i - 1)
     i = _spaces(buf, i, e)
-    if i < e and buf[i] == 40:  # (symbol+0x0/0x90) or (address)
+    if i < e and _at(buf, i) == 40:  # (symbol+0x0/0x90) or (address)
         symbol = i + 1
-        while i < e and buf[i] != 43 and buf[i] != 41 and buf[i] != 32:
+        while i < e and _at(buf, i) != 43 and _at(buf, i) != 41 and _at(buf, i) != 32:
             i += 1
         if probe < 0:
-            probe = _probe_of(names, _token(buf, symbol, i))
-        while i < e and buf[i] != 41:
+            probe = _probe_of(names, buf, symbol, i)
+        while i < e and _at(buf, i) != 41:
             i += 1
         i += 1
     if probe < 0:
@@ -314,22 +350,22 @@ def _bpftrace_line(buf, s, e, f):
     i = s
     for slot in (_TS, _CPU, _PID):
         value, at = _number(buf, i)
-        if at == i or at >= e or buf[at] != 32 or value < 0:
+        if at == i or at >= e or _at(buf, at) != 32 or value < 0:
             return _ODD
         f[slot] = value
         i = at + 1
     k = e
     for slot in (_FLAGS, _NR, _PAGE):
         end = k
-        while k > i and buf[k - 1] != 32:
+        while k > i and _at(buf, k - 1) != 32:
             k -= 1
         value, at = _number(buf, k) if slot == _NR else _hex(buf, k)
-        if at != end or k <= i:
+        if at != end or at == k or k <= i:
             return _ODD
         f[slot] = value
         k -= 1
-    op = buf[k - 1]
-    if k - 2 < i or buf[k - 2] != 32 or not (op == 65 or op == 82):
+    op = _at(buf, k - 1)
+    if k - 2 < i or _at(buf, k - 2) != 32 or not (op == 65 or op == 82):
         return _ODD
     f[_COMM], f[_COMM_END], f[_KIND] = i, k - 2, BPFTRACE
     f[_PROBE] = _PUT if op == 82 else _GRAB
@@ -364,9 +400,9 @@ def _comm_code(buf, s, e, comms, table, state):
     low, high = np.int64(0), np.int64(0)
     for k in range(s, e):
         if k - s < 8:
-            low |= np.int64(buf[k]) << (8 * (k - s))
+            low |= np.int64(_at(buf, k)) << (8 * (k - s))
         else:
-            high |= np.int64(buf[k]) << (8 * (k - s - 8))
+            high |= np.int64(_at(buf, k)) << (8 * (k - s - 8))
     slot = _slot(table, comms, low, high, e - s)
     if table[slot] < 0:
         code = state[NR_COMMS]
@@ -401,13 +437,21 @@ def _store(row, f, comm, head_bit, order_in_f1):
 
 
 @_jit
-def parse_block(buf, pos, names, rows, odd, comms, table, state, head_bit, order_in_f1):
-    """Parse whole lines of ``buf`` from ``pos`` on, until one of the outputs is full.
+def _is_frame(buf, s, e):
+    """Whether the line is a stack's: `` => function`` (ftrace) or tab, spaces, address (perf)."""
+    if e - s > 3 and _at(buf, s) == 32 and _at(buf, s + 1) == 61 and _at(buf, s + 2) == 62:
+        return True
+    return _at(buf, s) == 9 and _DIGIT[_at(buf, _spaces(buf, s + 1, e))] < 16
+
+
+@_jit
+def parse_block(buf, pos, end, names, rows, odd, comms, table, state, head_bit, order_in_f1):
+    """Parse the whole lines in ``buf[pos:end]``, until one of the outputs is full.
 
     Parameters
     ----------
     buf : ndarray of uint8
-        Ends with a newline.
+        ``buf[end - 1]`` is a newline, and 8 bytes or more follow it.
     rows : ndarray of RECORD
         The references found.
     odd : ndarray of int64, shape (n, 3)
@@ -425,22 +469,18 @@ def parse_block(buf, pos, names, rows, odd, comms, table, state, head_bit, order
     """
     f = np.zeros(NR_SLOTS, dtype=np.int64)
     nr_rows = nr_odd = 0
-    while pos < buf.size and nr_rows < rows.size and nr_odd < odd.shape[0]:
+    while pos < end and nr_rows < rows.size and nr_odd < odd.shape[0]:
         if state[NR_COMMS] == comms.shape[0]:
             break
-        end = pos
-        while buf[end] != 10:
-            end += 1
         state[LINE] += 1
-        s, e = pos, end
-        pos = end + 1
-        if e > s and buf[e - 1] == 13:
+        s, e = pos, _line_end(buf, pos)
+        pos = e + 1
+        if e > s and _at(buf, e - 1) == 13:
             e -= 1
-        # Blank lines, and the lines of a stack under an event, are nothing to report.
-        if s == e or buf[s] == 9 or (e - s > 3 and buf[s] == 32 and buf[s + 1] == 61 and buf[s + 2] == 62):
+        if s == e or _is_frame(buf, s, e):  # nothing to report
             continue
         found = _ODD
-        if 48 <= buf[s] <= 57:
+        if 48 <= _at(buf, s) <= 57:
             found = _bpftrace_line(buf, s, e, f)
         if found == _ODD:
             found = _event_line(buf, s, e, f, names)

@@ -32,6 +32,7 @@ from workbench.pins.recording import Recording
 from workbench.pins.trace import Trace, TraceWriter, foll_pin
 
 _BLOCK_BYTES = 2 << 20
+_HOPELESS_BYTES = 64 << 20  # a text without any event so far is given up: /dev/zero, a disk image; assumed
 _LINE_BYTES = 1 << 20  # longer lines are dropped; assumed, far above any event
 _BATCH_ROWS = 1 << 18  # of the second pass; a row group each. 12 MiB stay in the allocator's pool
 _WINDOW_ROWS = 1 << 16  # rows that may be out of order and are still sorted; assumed
@@ -106,6 +107,16 @@ class _Found:
             self.bad_line(number, line[:200].decode("utf-8", "backslashreplace"))
             self.hint = self.hint or next((hint for rule, hint in _HINTS if re.search(rule, line)), "")
 
+    @property
+    def nr_events(self) -> int:
+        """Lines that are an event of some tool, pins or not."""
+        return int(self.state[_parser().FIRST_LINE + 1 :: 2].sum())
+
+    @property
+    def shown(self) -> str:
+        """The first line that could not be read, for a message."""
+        return f" ({self.first_unparsed})" if self.first_unparsed else ""
+
     def bad_line(self, number: int, said: str) -> None:
         """Count a line that cannot be read; the first is kept to show."""
         self.unparsed += 1
@@ -168,7 +179,7 @@ def import_text(
             out,
             max_pfn=min((found.highest - base) // config.sizeof_page, _nr_pfns(config, end_pfn) - 1),
             max_cpu=found.max_cpu,
-            zstd_level=6,
+            zstd_level=3,
         ) as writer:
             result = {
                 **_to_rows(spool, found, writer, base, config, release, end_pfn),
@@ -221,8 +232,11 @@ def _address(value: int | str | None) -> int | None:
 # -- bytes to lines -----------------------------------------------------------------------------------------
 
 
-def _pieces(text: Path, why: list[str]) -> Iterator[bytes]:
-    """The text in pieces of a few MiB, unpacked; damage is said in `why`, and what came before it is kept."""
+def _pieces(text: Path, why: list[str], room: memoryview) -> Iterator[int]:
+    """Put the text, unpacked, into `room`, piece by piece; the bytes there are now.
+
+    Damage is said in `why`, and what came before it is kept.
+    """
     with contextlib.ExitStack() as stack:
         raw: Any = sys.stdin.buffer if str(text) == "-" else stack.enter_context(text.open("rb", buffering=0))
         file = io.BufferedReader(raw, 1 << 20)
@@ -232,22 +246,33 @@ def _pieces(text: Path, why: list[str]) -> Iterator[bytes]:
             if start.startswith(magic):
                 raise InputError(f"this is {what}", file=text)
         if start.startswith(b"\x1f\x8b"):
-            yield from _unpack(file, lambda: zlib.decompressobj(31), 4 << 10, "gzip", why)
+            unpacked = _unpack(file, lambda: zlib.decompressobj(31), 4 << 10, "gzip", why)
         elif start.startswith(b"\x28\xb5\x2f\xfd"):
             import zstandard
 
             # Steps this small bound what a hostile file can unpack to at once.
-            yield from _unpack(file, zstandard.ZstdDecompressor().decompressobj, 1 << 10, "zstd", why)
+            unpacked = _unpack(file, zstandard.ZstdDecompressor().decompressobj, 1 << 10, "zstd", why)
         else:
-            while piece := file.read(_BLOCK_BYTES):
-                yield piece
+            while size := file.readinto(room):
+                yield size
+            return
+        size = 0
+        for data in unpacked:
+            while data:
+                part = data[: len(room) - size]
+                room[size : size + len(part)] = part
+                size, data = size + len(part), data[len(part) :]
+                if size == len(room):
+                    yield size
+                    size = 0
+        if size:
+            yield size
 
 
 def _unpack(
     file: IO[bytes], fresh: Callable[[], Any], step: int, name: str, why: list[str]
 ) -> Iterator[bytes]:
-    ready: list[bytes] = []
-    left, size, unpacker = b"", 0, None
+    left, unpacker = b"", None
     while data := left or file.read(step):
         left = b""
         if unpacker is None:
@@ -256,43 +281,51 @@ def _unpack(
                 continue
             unpacker = fresh()
         try:
-            ready.append(unpacker.decompress(data))
+            yield unpacker.decompress(data)
         except Exception as error:  # zlib.error or ZstdError
             why.append(f"the {name} data are damaged ({error}); what came before is kept")
-            break
-        size += len(ready[-1])
+            return
         if unpacker.eof:
             left, unpacker = unpacker.unused_data, None
-        if size >= _BLOCK_BYTES:
-            yield b"".join(ready)
-            ready, size = [], 0
-    else:
-        if unpacker is not None:
-            why.append(f"the {name} data end early; what came before is kept")
-    yield b"".join(ready)
+    if unpacker is not None:
+        why.append(f"the {name} data end early; what came before is kept")
 
 
-def _blocks(found: _Found) -> Iterator[bytes]:
-    """Whole lines, several MiB at a time; a line above 1 MiB and half a last line are counted and dropped."""
+def _blocks(found: _Found) -> Iterator[tuple[bytearray, int, int]]:
+    """Whole lines, a few MiB at a time: the buffer, and where in it they start and end.
+
+    A line above 1 MiB and half a last line are counted and dropped.
+    """
     line = _parser().LINE
-    rest, long_bytes = b"", 0
-    for piece in _pieces(found.text, found.why):
+    first = _LINE_BYTES  # a piece starts here, what is left of the one before lies in front of it
+    buffer = bytearray(first + _BLOCK_BYTES + 8)
+    start, long_bytes, nr_bytes = first, 0, 0
+    for size in _pieces(found.text, found.why, memoryview(buffer)[first : first + _BLOCK_BYTES]):
+        stop = first + size
         if long_bytes:
-            end = piece.find(b"\n")
-            long_bytes += len(piece) if end < 0 else end
-            if end < 0:
-                continue
-            found.state[line] += 1
-            found.bad_line(int(found.state[line]), f"a line of {long_bytes:,} bytes")
-            piece, long_bytes = piece[end + 1 :], 0
-        block = rest + piece
-        end = block.rfind(b"\n") + 1
-        if end:
-            yield block[:end]
-        rest = block[end:]
-        if len(rest) > _LINE_BYTES:
-            rest, long_bytes = b"", len(rest)
-    if long_bytes or rest.strip(b"\0\r\n\t "):
+            end = buffer.find(b"\n", first, stop)
+            long_bytes += (end if end >= 0 else stop) - first
+            if end >= 0:
+                found.state[line] += 1
+                found.bad_line(int(found.state[line]), f"a line of {long_bytes:,} bytes")
+                start, long_bytes = end + 1, 0
+        if not long_bytes:
+            end = buffer.rfind(b"\n", start, stop) + 1
+            if end:
+                yield buffer, start, end
+                start = end
+            rest = stop - start
+            if rest > _LINE_BYTES:
+                long_bytes = rest
+            else:
+                buffer[first - rest : first] = buffer[start:stop]
+                start = first - rest
+        nr_bytes += size
+        if nr_bytes >= _HOPELESS_BYTES and not found.nr_events:
+            raise InputError(
+                f"no event of a known tool in its first {nr_bytes >> 20} MiB{found.shown}", file=found.text
+            )
+    if long_bytes or buffer[start:first].strip(b"\0\r\n\t "):
         found.bad_line(int(found.state[line]) + 1, "the last line is cut short (it has no newline)")
 
 
@@ -310,19 +343,18 @@ def _to_records(text: Path, spool: IO[bytes], release: str | None) -> _Found:
     rows = np.empty(_BLOCK_BYTES // 64, dtype=parse.RECORD)
     odd = np.empty((4096, 3), dtype=np.int64)
     comms, table = np.zeros((1024, 3), dtype=np.int64), np.full(4096, -1, dtype=np.int32)
-    for block in _blocks(found):
-        buf = np.frombuffer(block, dtype=np.uint8)
-        pos = 0
-        while pos < buf.size:
+    for buffer, pos, end in _blocks(found):
+        buf = np.frombuffer(buffer, dtype=np.uint8)
+        while pos < end:
             if state[parse.NR_COMMS] == len(comms):
                 comms = np.concatenate([comms, np.zeros_like(comms)])
                 table = np.full(4 * len(comms), -1, dtype=np.int32)
                 parse.fill_table(table, comms, int(state[parse.NR_COMMS]))
             pos, nr_rows, nr_odd = parse.parse_block(
-                buf, pos, parse.NAMES, rows, odd, comms, table, state, 6 if new else 16, new
+                buf, pos, end, parse.NAMES, rows, odd, comms, table, state, 6 if new else 16, new
             )
-            for start, end, number in odd[:nr_odd].tolist():
-                found.odd_line(block[start:end], number)
+            for first, last, number in odd[:nr_odd].tolist():
+                found.odd_line(bytes(buffer[first:last]), number)
             if nr_rows:
                 spool.write(rows[:nr_rows].view(np.uint8).data)
                 found.add(rows[:nr_rows])
@@ -336,8 +368,7 @@ def _to_records(text: Path, spool: IO[bytes], release: str | None) -> _Found:
         found.why.append(f"time goes back by {found.back_ns / 1e9:.3f} s; are these several recordings?")
     if not found.nr_rows:
         what = found.hint or "known are ftrace, trace-cmd report, perf script and bpftrace lines"
-        shown = f" ({found.first_unparsed})" if found.first_unparsed else ""
-        raise InputError(f"no pin event in it; {what}{shown}", file=text)
+        raise InputError(f"no pin event in it; {what}{found.shown}", file=text)
     return found
 
 
@@ -393,25 +424,30 @@ def _inferred(found: _Found) -> int:
 
 
 def _in_order(spool: IO[bytes], found: _Found) -> Iterator[np.ndarray]:
-    """The records in batches, sorted by time within a sliding window; ties keep the text's order."""
-    dtype = _parser().RECORD
+    """The records in batches, sorted by time within a sliding window; ties keep the text's order.
+
+    A batch is overwritten by the next one.
+    """
     spool.seek(0)
-    kept, last = np.empty(0, dtype=dtype), None
-    more = True
+    rows = np.empty(_WINDOW_ROWS + _BATCH_ROWS, dtype=_parser().RECORD)
+    kept, last, more = 0, None, True
     while more:
-        batch = np.frombuffer(spool.read(_BATCH_ROWS * dtype.itemsize), dtype=dtype)
-        more = len(batch) == _BATCH_ROWS
-        rows = np.concatenate([kept, batch])
-        if found.reordered and (np.diff(rows["ts_ns"]) < 0).any():
-            rows = rows[np.argsort(rows["ts_ns"], kind="stable")]
-        cut = max(0, len(rows) - _WINDOW_ROWS) if more else len(rows)
-        if cut and last is not None and rows["ts_ns"][0] < last:
+        new = spool.readinto(rows[kept : kept + _BATCH_ROWS].view(np.uint8)) // rows.itemsize  # type: ignore
+        more = new == _BATCH_ROWS
+        here = rows[: kept + new]
+        if found.reordered:
+            order = np.argsort(here["ts_ns"], kind="stable")
+            moved = np.flatnonzero(order != np.arange(len(order)))  # few, and moving a record is slow
+            here[moved] = here[order[moved]]
+        cut = max(0, len(here) - _WINDOW_ROWS) if more else len(here)
+        if cut and last is not None and here["ts_ns"][0] < last:
             reason = f"events are more than {_WINDOW_ROWS:,} lines out of order"
             found.why.extend([reason] if reason not in found.why else [])
         if cut:
-            last = rows["ts_ns"][cut - 1]
-            yield rows[:cut]
-        kept = rows[cut:]
+            last = here["ts_ns"][cut - 1]
+            yield here[:cut]
+        kept = len(here) - cut
+        rows[:kept] = here[cut:].copy()
 
 
 class _Balance:
