@@ -42,7 +42,7 @@ _ODD, _OTHER, _PIN, _VMEMMAP = range(4)  # what a line turned out to be
 
 COMM_BYTES = 16  # TASK_COMM_LEN, include/linux/sched.h, v6.12; the columns of ftrace and perf are as wide
 _HEAD_BYTES = 96  # name, pid, tgid and cpu end before this column
-_MAX_MASK = 1 << 34  # bytes of struct pages in a folio of order 22 and more; assumed, far above
+MAX_FOLIO = 1 << 34  # bytes of struct pages in a folio of order 22 and more; assumed, far above
 
 # Slots of the scratch array that a line is parsed into.
 (_TS, _CPU, _PID, _COMM, _COMM_END, _KIND, _PROBE, _PAGE, _NR, _FLAGS, _HEAD, _PFLAGS, _F1, _BASE, _SEEN) = (
@@ -416,7 +416,7 @@ def _comm_code(buf, s, e, comms, table, state):
 def _is_mask(head):
     """Whether a tail's word is a mask: compound_info of 7.x, where sizeof(struct page) is a power of two."""
     size = -head
-    return 0 < size <= _MAX_MASK and size & (size - 1) == 0
+    return 0 < size <= MAX_FOLIO and size & (size - 1) == 0
 
 
 @_jit

@@ -29,7 +29,7 @@ import numpy as np
 from workbench.errors import InputError, printable
 from workbench.kernel.config import KernelConfig, kernel_version
 from workbench.pins.recording import Recording
-from workbench.pins.trace import Trace, TraceWriter, foll_pin
+from workbench.pins.trace import Trace, TraceWriter, check_output, foll_pin
 
 _BLOCK_BYTES = 2 << 20
 _HOPELESS_BYTES = 64 << 20  # a text without any event so far is given up: /dev/zero, a disk image; assumed
@@ -51,7 +51,8 @@ _BINARY = {
 }
 _LOST = re.compile(
     rb"CPU:\d+ \[(?:LOST )?(?P<n>\d*) ?EVENTS(?: DROPPED)?\]$"  # ftrace, trace-cmd
-    rb"|.*PERF_RECORD_LOST(?:_SAMPLES)? lost (?P<perf>\d+)|(?:WARNING: )?Lost (?P<bpf>\d+) events"
+    rb"|.*PERF_RECORD_LOST(?:_SAMPLES)? lost (?P<perf>\d+)|.*events and lost (?P<chunks>\d+) chunks"
+    rb"|(?:WARNING: )?Lost (?P<bpf>\d+) events"
 )
 _OVERWRITTEN = re.compile(rb"# entries-in-buffer/entries-written: (\d+)/(\d+)")
 _NO_EVENT = re.compile(rb"\s*$|#|cpus=\d+$|version = \d+$|Attach(?:ing|ed) \d+ probes?|<stack trace>$|\s*=> ")
@@ -97,7 +98,7 @@ class _Found:
     def odd_line(self, line: bytes, number: int) -> None:
         """A line that is no event: a notice of loss, a header, or unreadable."""
         if lost := _LOST.match(line):
-            count = lost["n"] or lost["perf"] or lost["bpf"]
+            count = next((value for value in lost.groups() if value), None)
             self.lost += int(count) if count else 1  # "[LOST EVENTS]": the kernel does not know how many
         elif ring := _OVERWRITTEN.match(line):
             self.lost += max(0, int(ring[2]) - int(ring[1]))
@@ -136,7 +137,8 @@ def import_text(
     ----------
     path : path
         Text, plain, .gz or .zst; ``-`` is standard input; or a folder that ``record.sh`` made, whose
-        counters then show whether anything was lost.
+        counters then show whether anything was lost. A pipe is read to its end, and waited for while its
+        writer is silent. What has no event in its first 64 MiB (/dev/zero) is refused.
     out : path
         The Parquet file to write; it appears whole or not at all.
     vmemmap_base : int or hexadecimal text, optional
@@ -161,17 +163,18 @@ def import_text(
     (50696, 50696, 0, True)
     """
     text, out = Path(path), Path(out)
-    recording = Recording.load(text) if text.is_dir() else None
-    if recording:
-        text = recording.text
-        kernel, end_pfn = kernel or recording.kernel, end_pfn or recording.end_pfn
-    if out.exists() and text.exists() and out.samefile(text):
-        raise InputError("the output would overwrite the input", file=out)
+    with _as_input_error("read", text):
+        recording = Recording.load(text) if text.is_dir() else None
+        if recording:
+            text = recording.text
+            kernel, end_pfn = kernel or recording.kernel, end_pfn or recording.end_pfn
+        if out.exists() and text.exists() and out.samefile(text):
+            raise InputError("the output would overwrite the input", file=out)
     by_hand = _address(vmemmap_base)
     config, release = _kernel(kernel)
-    if not out.parent.is_dir():
-        raise InputError("the folder to write into does not exist", file=out.parent)
-    with tempfile.TemporaryFile(dir=out.parent) as spool:
+    with _as_input_error("written", out):
+        check_output(out)
+    with _as_input_error("written", out), tempfile.TemporaryFile(dir=out.parent) as spool:
         found = _to_records(text, spool, release)
         kind = _one_kind(found)
         base, source = _vmemmap_base(found, by_hand, config)
@@ -229,6 +232,15 @@ def _address(value: int | str | None) -> int | None:
     return value if value is None or value < 1 << 63 else value - (1 << 64)
 
 
+@contextlib.contextmanager
+def _as_input_error(done: str, file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot be {done} ({reason})", file=file) from None
+
+
 # -- bytes to lines -----------------------------------------------------------------------------------------
 
 
@@ -237,7 +249,7 @@ def _pieces(text: Path, why: list[str], room: memoryview) -> Iterator[int]:
 
     Damage is said in `why`, and what came before it is kept.
     """
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, _as_input_error("read", text):
         raw: Any = sys.stdin.buffer if str(text) == "-" else stack.enter_context(text.open("rb", buffering=0))
         file = io.BufferedReader(raw, 1 << 20)
         stack.callback(file.detach)  # standard input stays open
@@ -497,7 +509,7 @@ def _to_rows(
         first_ns = int(rows["ts_ns"][0]) if first_ns is None else first_ns
         page, head = rows["page"] - base, rows["folio"] - base
         good = (page >= 0) & (page < nr_pfns * size) & (page % size == 0)
-        good &= (head >= 0) & (head <= page) & (head % size == 0)
+        good &= (head >= 0) & (head <= page) & (page - head < parse.MAX_FOLIO) & (head % size == 0)
         if not good.all():
             nr_bad += int(np.count_nonzero(~good))
             rows, page, head = rows[good], page[good], head[good]
@@ -522,9 +534,11 @@ def _to_rows(
             )
         )
     if 2 * nr_bad > found.nr_rows:
+        fits = _inferred(found)
         raise InputError(
             f"vmemmap base {_hex(base)} puts {nr_bad:,} of {found.nr_rows:,} pages outside pfns "
-            f"0..{nr_pfns:#x} or between two struct pages; {_hex(_inferred(found))} would fit",
+            f"0..{nr_pfns:#x} or between two struct pages"
+            + (f"; {_hex(fits)} is what the lowest pointer suggests" if fits != base else ""),
             file=found.text,
         )
     held, why = balance.result(), found.why

@@ -191,8 +191,7 @@ class TraceWriter:
         self.meta: dict[str, Any] = {}
         self._schema = _schema(wide={"pfn": max_pfn >= 1 << 32, "cpu": max_cpu >= 1 << 8})
         self._writer: pq.ParquetWriter | None = None
-        if not self.path.parent.is_dir():
-            raise InputError("the folder to write into does not exist", file=self.path.parent)
+        check_output(self.path)
 
     def __enter__(self) -> TraceWriter:
         handle, self._temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
@@ -239,6 +238,14 @@ class TraceWriter:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 Path(self._temporary).unlink()
+
+
+def check_output(path: Path) -> None:
+    """Refuse what no file can be written to, before the work."""
+    if not path.parent.is_dir():
+        raise InputError("the folder to write into does not exist", file=path.parent)
+    if path.exists() and not path.is_file():
+        raise InputError("the output must be a file, not a folder or a device", file=path)
 
 
 def _schema(wide: Mapping[str, bool]) -> pa.Schema:
