@@ -477,7 +477,7 @@ def parse_block(buf, pos, end, names, rows, odd, comms, table, state, head_bit, 
         pos = e + 1
         if e > s and _at(buf, e - 1) == 13:
             e -= 1
-        if s == e or _is_frame(buf, s, e):  # nothing to report
+        if s == e:
             continue
         found = _ODD
         if 48 <= _at(buf, s) <= 57:
@@ -485,8 +485,9 @@ def parse_block(buf, pos, end, names, rows, odd, comms, table, state, head_bit, 
         if found == _ODD:
             found = _event_line(buf, s, e, f, names)
         if found == _ODD:
-            odd[nr_odd, 0], odd[nr_odd, 1], odd[nr_odd, 2] = s, e, state[LINE]
-            nr_odd += 1
+            if not _is_frame(buf, s, e):
+                odd[nr_odd, 0], odd[nr_odd, 1], odd[nr_odd, 2] = s, e, state[LINE]
+                nr_odd += 1
             continue
         kind = FIRST_LINE + 2 * f[_KIND]
         if state[kind + 1] == 0:

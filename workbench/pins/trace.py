@@ -284,17 +284,13 @@ def iter_batches(path: str | os.PathLike[str], rows: int = BATCH_ROWS) -> Iterat
     An empty trace gives one empty batch.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     file = _find(path)
-    try:
-        parquet = pq.ParquetFile(file, read_dictionary=list(_NAMES), pre_buffer=False, buffer_size=1 << 20)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"not a readable Parquet file ({reason})", file=file) from None
-    with parquet:
+    with _open(file) as parquet:
         meta = _metadata(parquet, file)
         _check_types(parquet.schema_arrow, file)
+    # It takes the columns to be there for granted.
+    with _open(file, read_dictionary=list(_NAMES), pre_buffer=False, buffer_size=1 << 20) as parquet:
         known: dict[str, dict[str, int]] = {column: {} for column in _NAMES}
         first = 0
         batches = parquet.iter_batches(batch_size=rows, columns=list(_TYPES))
@@ -302,9 +298,10 @@ def iter_batches(path: str | os.PathLike[str], rows: int = BATCH_ROWS) -> Iterat
             try:
                 batch = next(batches, None)
             except (pa.ArrowException, OSError) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise InputError(
-                    f"cannot be read ({reason}); was it cut short?", file=file, place=f"after row {first}"
+                    f"cannot be read ({_reason(error)}); was it cut short?",
+                    file=file,
+                    place=f"after row {first}",
                 ) from None
             if batch is None:
                 break
@@ -334,6 +331,20 @@ def _find(path: str | os.PathLike[str]) -> Path:
     if not file.is_file():
         raise InputError("a trace is one Parquet file, not a folder or a device", file=file)
     return file
+
+
+def _open(file: Path, **options: Any) -> pq.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(file, **options)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"not a readable Parquet file ({_reason(error)})", file=file) from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _metadata(parquet: pq.ParquetFile, file: Path) -> dict[str, Any]:
