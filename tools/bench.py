@@ -13,11 +13,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import functools
+import gzip
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
+SCRATCH = tempfile.TemporaryDirectory()  # removed at exit
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ def benches() -> Iterator[Bench]:
                         functools.partial(footprint, design, tib, extents))
     yield Bench("decode kpageflags of h100-128g-6.18 (33.8 million pfns)", 0.5, kpageflags, passes=3)
     yield Bench(f"struct page from {LIVE_BTF}, reader started cold", 0.150, struct_page)
+    for what, name, stamp, goal in (  # 1.5 million lines a second
+        ("ftrace", "ftrace-kprobe.A.full.txt.gz", rb"(?<= )(\d+)(?=\.\d{6}: )", 1 / 1.5),
+        ("bpftrace", "bpftrace-pins.txt.gz", rb"^(\d+)(?=\d{9} )", None),
+    ):
+        yield Bench(f"import of 1,000,000 {what} lines, text to Parquet, compiled", goal,
+                    functools.partial(trace_import, name, stamp), passes=3)
 
 
 def python(code: str) -> None:
@@ -125,6 +135,30 @@ def struct_page() -> Callable[[], float]:
     if not LIVE_BTF.exists():
         raise FileNotFoundError(f"no {LIVE_BTF} on this kernel")
     return child
+
+
+def trace_import(name: str, stamp: bytes) -> Callable[[], object]:
+    """A shipped text over and over, each time a little later; what is compiled is compiled before."""
+    from workbench.pins.readers import import_text
+
+    text = trace_text(name, stamp)
+    import_text(ROOT / "data/traces" / name, text.with_name("out.parquet"))
+    return lambda: import_text(text, text.with_name("out.parquet"))
+
+
+@functools.cache
+def trace_text(name: str, stamp: bytes) -> Path:
+    """1,000,000 lines; `stamp` finds the seconds."""
+    lines = gzip.decompress((ROOT / "data/traces" / name).read_bytes()).splitlines(keepends=True)
+    parts = [re.split(stamp, line, maxsplit=1) for line in lines if re.search(stamp, line)]
+    span = int(parts[-1][1]) - int(parts[0][1]) + 1
+    path = Path(SCRATCH.name, name).with_suffix("")
+    with path.open("wb") as file:
+        for k in range(1_000_000):
+            repeat, at = divmod(k, len(parts))
+            before, seconds, after = parts[at]
+            file.write(b"%b%d%b" % (before, int(seconds) + repeat * span, after))
+    return path
 
 
 def cpu_model() -> str:

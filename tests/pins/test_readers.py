@@ -8,6 +8,7 @@ import pytest
 
 from workbench import InputError
 from workbench.cli import main
+from workbench.kernel.config import KernelConfig, kernel_version, load_layouts
 from workbench.paths import data_dir
 from workbench.pins.readers import import_text
 from workbench.pins.trace import load_trace
@@ -86,3 +87,106 @@ def test_the_command_prints_one_document_and_says_what_is_incomplete(tmp_path, c
     capsys.readouterr()
     assert main(["trace", "import", "/nonexistent", "-o", str(out)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+# -- what is known to be missing ----------------------------------------------------------------------------
+
+GRAB, PUT = (
+    f"             fio-42      [000] d....  {{:.6f}}: {op}: (f+0x0/0) page={{:#x}} refs={{}} flags=0x80000\n"
+    for op in ("grab", "put")
+)
+PAGE = 0xFFD4000000000040
+WHOLE = {
+    "trace.txt": GRAB.format(1, PAGE, 2) + PUT.format(2, PAGE, 2),
+    "kernel.txt": "6.12.95\nx86_64\n",
+    "zoneinfo.txt": "Node 0, zone   Normal\n        spanned  1000\n  start_pfn:           0\n",
+    "vmstat.before.txt": "nr_foll_pin_acquired 10\nnr_foll_pin_released 10\n",
+    "vmstat.after.txt": "nr_foll_pin_acquired 12\nnr_foll_pin_released 12\n",
+    "kprobe_profile.txt": "  grab      1      0\n  put      1      0\n",
+    "stats.txt": "overrun: 0\ncommit overrun: 0\ndropped events: 0\n",
+}
+
+
+@pytest.mark.parametrize(("part", "content", "reason"), [
+    ("trace.txt", "", None),
+    ("trace.txt", GRAB.format(3, PAGE, 7), "7 references are still held"),
+    ("trace.txt", PUT.format(3, PAGE, 7), "7 references were dropped that nobody had taken"),
+    ("trace.txt", PUT.format(3, PAGE + 64, 1) + GRAB.format(4, PAGE, 1), "1 references were dropped"),
+    ("trace.txt", "CPU:0 [LOST 9 EVENTS]\n", "lost 9 events"),
+    ("trace.txt", "# entries-in-buffer/entries-written: 2/6\n", "lost 4 events"),
+    ("trace.txt", "half a li", "could not be read"),
+    ("trace.txt", GRAB.format(3, PAGE + 64 * 1000, 1), "outside pfns 0..0x3e8"),
+    ("trace.txt", GRAB.format(0.5, PAGE, 1) + PUT.format(0.6, PAGE, 1), "time goes back by 1.500 s"),
+    ("vmstat.after.txt", "nr_foll_pin_acquired 13\nnr_foll_pin_released 12\n", "grew by 3, the trace has 2"),
+    ("vmstat.after.txt", "nr_foll_pin_acquired 12\nnr_foll_pin_released 11\n", "grew by 1, the trace has 2"),
+    ("kprobe_profile.txt", "  put      1      5\n", "5 probe hits were missed"),
+    ("stats.txt", "overrun: 3\n", "dropped 3 events"),
+    ("kernel.txt", "6.1.0\n", "no event has FOLL_PIN (0x40000)"),
+])  # fmt: skip
+def test_what_shows_a_loss_ends_in_why_and_in_exit_status_1(part, content, reason, tmp_path, capsys):
+    folder = tmp_path / "recording"
+    folder.mkdir()
+    for name, text in WHOLE.items():
+        (folder / name).write_text(text)
+    old = WHOLE[part] if part == "trace.txt" else ""
+    (folder / part).write_text(old + content)
+    status = main(["trace", "import", str(folder), "-o", str(tmp_path / "out.parquet"), "--json"])
+    printed = capsys.readouterr()
+    found, trace = json.loads(printed.out), load_trace(tmp_path / "out.parquet")
+    if reason is None:
+        assert (status, found["why"], found["complete"], trace.complete) == (0, [], True, True)
+    else:
+        assert (status, found["complete"], trace.complete) == (1, False, False)
+        assert any(reason in why for why in found["why"]) and reason in printed.err
+        assert list(trace.why) == found["why"]
+
+
+# -- what depends on the kernel -----------------------------------------------------------------------------
+
+
+def one_event(folder, fields, **options):
+    """The result and the rows of one ftrace line."""
+    line = GRAB.format(1, PAGE, 1).replace("flags=0x80000\n", f"{fields}\n")
+    (folder / "t").write_text(line)
+    found = import_text(folder / "t", folder / "out.parquet", vmemmap_base=PAGE - 64, **options)
+    return found, load_trace(folder / "out.parquet")
+
+
+@pytest.mark.parametrize(("kernel", "pin"), [
+    ("6.1.0-18-amd64", 0x40000), ("6.2.16", 0x40000), ("6.3.0", 0x80000), ("6.12.95", 0x80000),
+    (None, 0x80000),
+    ("amd64_6.1.192-2", 0x40000), ("amd64_6.12.117-1", 0x80000), ("x86-64", 0x80000),
+])  # fmt: skip
+def test_the_release_says_which_bit_is_foll_pin(kernel, pin, tmp_path):
+    for flags in (0x40000, 0x80000):
+        found, trace = one_event(tmp_path, f"flags={flags:#x}", kernel=kernel)
+        assert (found["pins"], trace.is_pin.tolist()) == (int(flags == pin), [flags == pin])
+
+
+@pytest.mark.parametrize("build", ["amd64_6.1.192-2", "amd64_6.12.117-1", "microvm_6.18"])
+def test_pg_head_is_where_the_builds_btf_has_it(build, tmp_path):
+    head = 1 << load_layouts(build)["enums"]["pageflags"]["PG_head"]
+    in_f1 = kernel_version(KernelConfig.preset(build).release) >= (6, 6)
+    for pflags, order in ((0, 0), (~head % (1 << 64), 0), (head, 9 if in_f1 else -1)):
+        _, trace = one_event(tmp_path, f"flags=0x80000 head=0x0 pflags={pflags:#x} f1=0x109", kernel=build)
+        assert trace.order.tolist() == [order]
+
+
+def test_a_tail_of_either_encoding_finds_its_head(tmp_path):
+    page = PAGE + 64 * 6  # pfn 7
+    for head in (PAGE + 64 * 3 + 1, (-64 * 4 + 1) % (1 << 64)):  # pfn 4; a mask of order 2
+        fields = f"flags=0x80000 head={head:#x} page={page:#x}"
+        _, trace = one_event(tmp_path, fields)
+        assert (trace.pfn.tolist(), trace.folio.tolist(), trace.order.tolist()) == ([7], [4], [-1])
+
+
+def test_the_preset_says_how_large_a_struct_page_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(KernelConfig, "preset", lambda name: KernelConfig(sizeof_page=32))
+    assert one_event(tmp_path, "flags=0x80000", kernel="any")[1].pfn.tolist() == [2]
+
+
+@pytest.mark.parametrize("kernel", ["arm64-4k", "s390"])
+def test_no_base_is_inferred_where_no_rule_is_known(kernel, tmp_path):
+    (tmp_path / "t").write_text(GRAB.format(1, PAGE, 1))
+    with pytest.raises(InputError, match="cannot be inferred"):
+        import_text(tmp_path / "t", tmp_path / "out.parquet", kernel=kernel)
