@@ -92,6 +92,11 @@ def test_files_that_are_no_pin_trace_are_refused(tmp_path):
     assert "no such trace" in said(tmp_path / "none")
 
 
+def test_an_empty_trace_is_one_empty_batch(tmp_path):
+    (batch,) = iter_batches(write(tmp_path / "t", GOOD.slice(0, 0)))
+    assert len(batch) == 0 and len(load_trace(batch.write(tmp_path / "again"))) == 0
+
+
 def test_columns_of_other_lengths_make_no_trace():
     arrays = {name: np.zeros(2, dtype=np.int64) for name in GOOD.column_names}
     with pytest.raises(InputError, match="differ in length"):

@@ -284,36 +284,27 @@ def iter_batches(path: str | os.PathLike[str], rows: int = BATCH_ROWS) -> Iterat
     An empty trace gives one empty batch.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     file = _find(path)
-    with _open(file) as parquet:
+    with _readable(file), pq.ParquetFile(file) as parquet:
         meta = _metadata(parquet, file)
         _check_types(parquet.schema_arrow, file)
-    # It takes the columns to be there for granted.
-    with _open(file, read_dictionary=list(_NAMES), pre_buffer=False, buffer_size=1 << 20) as parquet:
+    with _readable(file):  # only now, because read_dictionary takes the columns to be there for granted
+        parquet = pq.ParquetFile(file, read_dictionary=list(_NAMES), pre_buffer=False, buffer_size=1 << 20)
+    with parquet:
         known: dict[str, dict[str, int]] = {column: {} for column in _NAMES}
         first = 0
         batches = parquet.iter_batches(batch_size=rows, columns=list(_TYPES))
         while True:
-            try:
+            with _readable(file, f"after row {first}"):
                 batch = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
-                raise InputError(
-                    f"cannot be read ({_reason(error)}); was it cut short?",
-                    file=file,
-                    place=f"after row {first}",
-                ) from None
             if batch is None:
                 break
             yield _to_trace(batch, known, meta, file, first)
             first += batch.num_rows
         if first == 0:
-            empty = parquet.schema_arrow.empty_table().to_batches() or [
-                pa.RecordBatch.from_arrays(
-                    [pa.array([], f.type) for f in parquet.schema_arrow], schema=parquet.schema_arrow
-                )
-            ]
-            yield _to_trace(empty[0], known, meta, file, 0)
+            yield _to_trace(pa.RecordBatch.from_pylist([], schema=parquet.schema_arrow), known, meta, file, 0)
 
 
 def shipped() -> dict[str, Path]:
@@ -333,18 +324,17 @@ def _find(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def _open(file: Path, **options: Any) -> pq.ParquetFile:
+@contextlib.contextmanager
+def _readable(file: Path, place: str | None = None) -> Iterator[None]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(file, **options)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"not a readable Parquet file ({_reason(error)})", file=file) from None
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"not a readable Parquet file ({reason}); was it cut short?", file=file, place=place
+        ) from None
 
 
 def _metadata(parquet: pq.ParquetFile, file: Path) -> dict[str, Any]:
