@@ -41,7 +41,7 @@ if [ ! -e $TRACING/README ]; then
     MOUNTED=$TRACING
 fi
 INSTANCE=$TRACING/instances/$GROUP
-OWNED= READER= CHILD= STARTED= FINISHED=
+OWNED='' READER='' CHILD='' STARTED='' FINISHED=''
 EVENTS=$TRACING/dynamic_events
 [ -e $EVENTS ] || EVENTS=$TRACING/kprobe_events
 
@@ -117,21 +117,19 @@ FIELDS='head=+8($arg1):x64 pflags=+0($arg1):x64 f1=+64($arg1):x64'
 define() { # NAME PLACE ARGUMENTS
     echo "$KIND:$GROUP/$1 $2 page=\$arg1:x64 $3 $FIELDS" >> "$EVENTS" 2> /dev/null
 }
-# A grab can fail (FOLL_LONGTERM on ZONE_MOVABLE in GUP-fast), which only its return value tells. Arguments in
-# a return event: since 6.9. try_grab_folio_fast() gives a folio or NULL, try_grab_folio() 0 or an error.
-filter=
+# A grab can fail (FOLL_LONGTERM on ZONE_MOVABLE in GUP-fast), which only its return value tells: of grab_fast
+# a folio or NULL, of grab (since 6.2) 0 or an error. Arguments in a return event: since 6.9.
 for probe in $PROBES; do
     name=${probe%%:*} function=${probe#*:}
     arguments='refs=$arg2:s32 flags=$arg3:x32'
     [ "$function" != try_grab_page ] || arguments='flags=$arg2:x32'
     filter="flags & $PIN"
-    case $KIND$function in
-        ftry_grab_folio_fast) result=x64 good=' && ret != 0' ;;
-        ftry_grab_folio) result=s32 good=' && ret == 0' ;;
-        *) result= good= ;;
+    case $KIND$name in
+        fgrab_fast) result=x64 good=' && ret != 0' ;;
+        fgrab) result=s32 good=' && ret == 0' ;;
+        *) result='' good='' ;;
     esac
-    if [ "$PROBES" != "${PROBES#*_fast:try_grab_folio_fast}" ] && [ -n "$result" ] &&
-        define "$name" "$function%return" "$arguments ret=\$retval:$result"; then
+    if [ -n "$result" ] && define "$name" "$function%return" "$arguments ret=\$retval:$result"; then
         filter="$filter$good"
     else
         define "$name" "$function" "$arguments" ||

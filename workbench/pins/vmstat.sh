@@ -17,7 +17,8 @@ case $INTERVAL in *[!0-9.]*|*.*.*|''|.) die "'$INTERVAL' is not a number of seco
 case $INTERVAL in *[1-9]*) ;; *) die "the interval must be more than 0" ;; esac
 [ ! -e "$FILE" ] || die "$FILE exists already"
 [ -d "$(dirname "$FILE")" ] || die "the folder of $FILE does not exist"
-grep -q '^nr_foll_pin_acquired ' /proc/vmstat || die "no nr_foll_pin_acquired in /proc/vmstat (since Linux 5.7)"
+grep -q '^nr_foll_pin_acquired ' /proc/vmstat ||
+    die "no nr_foll_pin_acquired in /proc/vmstat (since Linux 5.7)"
 
 REFRESH=/proc/sys/vm/stat_refresh
 EXACT=0
