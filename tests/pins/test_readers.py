@@ -100,8 +100,12 @@ WHOLE = {
     "trace.txt": GRAB.format(1, PAGE, 2) + PUT.format(2, PAGE, 2),
     "kernel.txt": "6.12.95\nx86_64\n",
     "zoneinfo.txt": "Node 0, zone   Normal\n        spanned  1000\n  start_pfn:           0\n",
-    "vmstat.before.txt": "nr_foll_pin_acquired 10\nnr_foll_pin_released 10\n",
-    "vmstat.after.txt": "nr_foll_pin_acquired 12\nnr_foll_pin_released 12\n",
+    **dict.fromkeys(
+        ("vmstat.before.txt", "vmstat.start.txt"), "nr_foll_pin_acquired 10\nnr_foll_pin_released 10\n"
+    ),
+    **dict.fromkeys(
+        ("vmstat.end.txt", "vmstat.after.txt"), "nr_foll_pin_acquired 12\nnr_foll_pin_released 12\n"
+    ),
     "kprobe_profile.txt": "  grab      1      0\n  put      1      0\n",
     "stats.txt": "overrun: 0\ncommit overrun: 0\ndropped events: 0\n",
 }
@@ -117,8 +121,9 @@ WHOLE = {
     ("trace.txt", "half a li", "could not be read"),
     ("trace.txt", GRAB.format(3, PAGE + 64 * 1000, 1), "outside pfns 0..0x3e8"),
     ("trace.txt", GRAB.format(0.5, PAGE, 1) + PUT.format(0.6, PAGE, 1), "time goes back by 1.500 s"),
-    ("vmstat.after.txt", "nr_foll_pin_acquired 13\nnr_foll_pin_released 12\n", "grew by 3, the trace has 2"),
-    ("vmstat.after.txt", "nr_foll_pin_acquired 12\nnr_foll_pin_released 11\n", "grew by 1, the trace has 2"),
+    ("vmstat.end.txt", "nr_foll_pin_acquired 13\nnr_foll_pin_released 12\n", "3 to 2, the trace has 2"),
+    ("vmstat.after.txt", "nr_foll_pin_acquired 11\nnr_foll_pin_released 12\n", "2 to 1, the trace has 2"),
+    ("vmstat.start.txt", "nr_foll_pin_acquired 10\nnr_foll_pin_released 9\n", "3 to 2, the trace has 2"),
     ("kprobe_profile.txt", "  put      1      5\n", "5 probe hits were missed"),
     ("stats.txt", "overrun: 3\n", "dropped 3 events"),
     ("kernel.txt", "6.1.0\n", "no event has FOLL_PIN (0x40000)"),
