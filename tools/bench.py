@@ -11,6 +11,7 @@ fresh clone).
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import functools
 import gzip
@@ -78,6 +79,9 @@ def benches() -> Iterator[Bench]:
     ):
         yield Bench(f"import of 1,000,000 {what} lines, text to Parquet, compiled", goal,
                     functools.partial(trace_import, name, stamp), passes=3)
+    for shift, what in ((0, "66,460"), (1 << 21, "2,259,640")):
+        yield Bench(f"replay of 10,100,856 events of {what} folios, one design, compiled", 2.0,
+                    functools.partial(trace_replay, shift), passes=3)
 
 
 def python(code: str) -> None:
@@ -110,6 +114,19 @@ def footprint(design: str, tib: int, extents: int) -> Callable[[], object]:
 
     scenario = Scenario(machine=Machine.from_spec(spec(tib, extents)), design=design, nr_pinned="1%")
     return lambda: evaluate(scenario)
+
+
+def trace_replay(shift: int) -> Callable[[], object]:
+    """pins-mixed-lossy-kprobe 34 times, each time ``shift`` pfns further up, from memory."""
+    from workbench import load_trace, replay
+
+    trace, times = load_trace("pins-mixed-lossy-kprobe"), 34
+    nth = np.repeat(np.arange(times), len(trace))
+    long = trace.select(np.tile(np.arange(len(trace)), times))
+    long = dataclasses.replace(long, ts_ns=long.ts_ns + nth * (int(trace.ts_ns[-1]) + 1000),
+                               pfn=(long.pfn + nth * shift).astype(np.uint32))
+    replay(trace)
+    return lambda: replay(long, designs=["dynamic_page"])
 
 
 def kpageflags() -> Callable[[], object]:
