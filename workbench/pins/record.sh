@@ -96,8 +96,8 @@ if since 6 3; then PIN=0x80000; else PIN=0x40000; fi
 KIND=p
 if grep -q ' f\[:\[' $TRACING/README && [ -e $TRACING/dynamic_events ]; then
     KIND=f
-    traceable=$(grep '^\(try_grab_\|gup_put_folio\|vfs_read\)' $TRACING/available_filter_functions) || :
-    for probe in $PROBES vb:vfs_read; do
+    traceable=$(grep '^\(try_grab_\|gup_put_folio\|vmstat_refresh\)' $TRACING/available_filter_functions) || :
+    for probe in $PROBES vb:vmstat_refresh; do
         echo "$traceable" | grep -q "^${probe#*:}\( \|\$\)" || KIND=p
     done
 fi
@@ -138,13 +138,14 @@ for probe in $PROBES; do
     echo "$filter" > "$INSTANCE/events/$GROUP/$name/filter"
 done
 
-# Where vmemmap begins: one event on a function that anything calls. Needs KALLSYMS_ALL; x86 only.
+# Where vmemmap begins: one event on a function that runs only when stat_refresh is read. A hot one is a risk to
+# patch: record.md. Needs KALLSYMS_ALL; x86 only.
 BASE=
-vb='vfs_read vmemmap=@vmemmap_base:x64 phys=@phys_base:s64'
+vb='vmstat_refresh vmemmap=@vmemmap_base:x64 phys=@phys_base:s64'
 if echo "$KIND:$GROUP/vb $vb" >> "$EVENTS" 2> /dev/null; then
     echo 1 > "$INSTANCE/tracing_on"
     echo 1 > "$INSTANCE/events/$GROUP/vb/enable"
-    read -r _ < /proc/uptime # not cat, which may use sendfile()
+    cat /proc/sys/vm/stat_refresh > /dev/null 2>&1 || :
     echo 0 > "$INSTANCE/events/$GROUP/vb/enable"
     echo 0 > "$INSTANCE/tracing_on"
     BASE=$(grep -m 1 ' vb: .* vmemmap=0x' "$INSTANCE/trace") || :
