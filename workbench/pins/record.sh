@@ -138,8 +138,8 @@ for probe in $PROBES; do
     echo "$filter" > "$INSTANCE/events/$GROUP/$name/filter"
 done
 
-# Where vmemmap begins: one event on a function that runs only when stat_refresh is read. A hot one is a risk to
-# patch: record.md. Needs KALLSYMS_ALL; x86 only.
+# Where vmemmap begins: one event on a function that runs only when stat_refresh is read. A hot one is a risk
+# to patch: record.md. Needs KALLSYMS_ALL; x86 only.
 BASE=
 vb='vmstat_refresh vmemmap=@vmemmap_base:x64 phys=@phys_base:s64'
 if echo "$KIND:$GROUP/vb $vb" >> "$EVENTS" 2> /dev/null; then
