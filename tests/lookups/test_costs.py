@@ -26,7 +26,8 @@ def table(*rows):
                      method={"passes": 7})
 
 
-FULL = table(row(1024, 4.0), row(4096, 8.0, nr_entries=10, height=2, shape="dense", nr_lookups=100),
+FULL = table(row(1024, 4.0, levels=((1, 0), (2, 576), (1.5, 1024))),
+             row(4096, 8.0, nr_entries=10, height=2, shape="dense", nr_lookups=100),
              row(0, 1.0, path="vmemmap/page_to_pfn", loop="independent", order="sequential"),
              row(64, 9.0, path="proxy_test", dynamic=0.5, run=8, unusable="passes took 1 to 9 ns"))
 
@@ -45,6 +46,11 @@ def test_the_file_has_the_keys_of_a_cost_table():
         assert {"loop", "working_set_bytes", "hit", "ns_min", "ns_median", "ns_max", "passes"} <= set(found)
     assert [("map" in found, "path" in found) for found in content["rows"]] == [(True, False)] * 2 + [
         (False, True)] * 2
+
+
+def test_loads_and_lines_are_the_sums_of_the_levels():
+    assert (FULL.rows[0].dependent_loads, FULL.rows[0].touched_bytes) == (4.5, 1600)
+    assert (FULL.rows[1].dependent_loads, FULL.rows[1].touched_bytes) == (None, None)
 
 
 def test_a_save_that_fails_leaves_what_was_there(tmp_path):
@@ -82,6 +88,7 @@ def changed(change):
     (lambda c: c["rows"][0].update(ns_max=float("1e999")), "Infinity is no JSON number"),
     (lambda c: c["rows"][0].update(passes=0), "row 0: passes and run must be 1 or more"),
     (lambda c: c["rows"][0].update(ns_mean=3), "row 0: has a key 'ns_mean'"),
+    (lambda c: c["rows"][0].update(levels=[[1, 0], [2]]), "row 0: level [2] is not a number of loads and of"),
     (lambda c: c["rows"].append(3), "row 4: is a int and no object"),
 ])
 def test_a_bad_table_names_its_fault(tmp_path, change, told):
@@ -139,6 +146,15 @@ def test_between_dynamic_shares_linearly_and_never_outside_them():
     part = table(row(64, 5, path="proxy_test", dynamic=0.5))
     with pytest.raises(InputError, match=r"measured at a dynamic share of 0\.5, not 0\.25"):
         part.ns("proxy_test", "dependent", 64, dynamic=0.25)
+
+
+def test_calls_that_all_go_one_way_are_a_run_of_any_length():
+    mixed = table(row(64, 1.0, path="proxy_test"), row(64, 9.0, path="proxy_test", dynamic=0.5),
+                  row(64, 5.0, path="proxy_test", dynamic=0.5, run=64))
+    assert mixed.ns("proxy_test", "dependent", 64, dynamic=0.25, run=64).ns_median == 3.0
+    assert mixed.ns("proxy_test", "dependent", 64, dynamic=0.25).ns_median == 5.0
+    with pytest.raises(InputError, match="no rows of run 8"):
+        mixed.ns("proxy_test", "dependent", 64, dynamic=0.25, run=8)
 
 
 @pytest.mark.parametrize(("asked", "told"), [

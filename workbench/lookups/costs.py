@@ -68,8 +68,7 @@ class CostRow:
     shape: str = ""  # where the entries lie: "dense", "random in 2^30"
     nr_entries: int | None = None
     height: int | None = None  # levels of a tree
-    dependent_loads: float | None = None  # serial loads of a lookup, counted, mean over the lookups
-    touched_bytes: int | None = None  # 64 times the distinct cache lines of the structure that they touch
+    levels: tuple[tuple[float, int], ...] = ()  # counted: serial loads and bytes of distinct lines, by step
     nr_lookups: int | None = None  # of one pass
     ns_min: float
     ns_median: float
@@ -91,6 +90,16 @@ class CostRow:
                if name in _KEYS or value != _DEFAULTS.get(name)}
         path = row.pop("path")
         return {"map" if is_map(path) else "path": path, **row}
+
+    @property
+    def dependent_loads(self) -> float | None:
+        """Serial loads of a lookup, counted, on average over the entries; None where unknown."""
+        return sum(loads for loads, _ in self.levels) if self.levels else None
+
+    @property
+    def touched_bytes(self) -> int | None:
+        """64 times the distinct cache lines that lookups of all entries touch; None where unknown."""
+        return sum(line_bytes for _, line_bytes in self.levels) if self.levels else None
 
 
 _DEFAULTS = {f.name: f.default for f in fields(CostRow) if f.default is not MISSING}
@@ -241,6 +250,9 @@ class CostTable:
         """
         wanted = {"path": path, "loop": loop, "order": order, "hit": hit, "run": run}
         rows = self.usable(**wanted)
+        if rows and run > 1:  # calls that all go one way come in runs of any length
+            del wanted["run"]
+            rows += tuple(row for row in self.usable(**wanted) if row.run == 1 and row.dynamic in (0, 1))
         if not rows:
             raise InputError(self._why_none(wanted))
         shapes = {row.shape for row in rows}
@@ -364,11 +376,9 @@ def _own(content: Mapping[str, Any], path: Path) -> CostTable:
 
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("path", "loop", "order", "shape", "source", "unusable"), (str,)),
-    **dict.fromkeys(("working_set_bytes", "touched_bytes", "nr_entries", "height", "nr_lookups", "run",
-                     "passes"), (int,)),
-    **dict.fromkeys(("hit", "dynamic", "dependent_loads", "ns_min", "ns_median", "ns_max"), (int, float))}
-_OPTIONAL = {"working_set_bytes", "nr_entries", "height", "nr_lookups", "dependent_loads", "touched_bytes",
-             "ns_max"}  # may be null
+    **dict.fromkeys(("working_set_bytes", "nr_entries", "height", "nr_lookups", "run", "passes"), (int,)),
+    **dict.fromkeys(("hit", "dynamic", "ns_min", "ns_median", "ns_max"), (int, float)), "levels": (list,)}
+_OPTIONAL = {"working_set_bytes", "nr_entries", "height", "nr_lookups", "ns_max"}  # may be null
 
 
 def _row(given: Any, path: Path, place: str) -> CostRow:
@@ -404,6 +414,12 @@ def _row(given: Any, path: Path, place: str) -> CostRow:
                   "are not in ascending order")
     if row["passes"] < 1 or row.get("run", 1) < 1:
         raise bad("passes and run must be 1 or more")
+    levels = row.get("levels", [])
+    for level in levels:
+        if not (isinstance(level, list) and len(level) == 2
+                and all(isinstance(n, int | float) and 0 <= n < math.inf for n in level)):
+            raise bad(f"level {level!r} is not a number of loads and of bytes")
+    row["levels"] = tuple((loads, line_bytes) for loads, line_bytes in levels)
     return CostRow(**row)
 
 
