@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from workbench import __version__
@@ -187,8 +188,6 @@ def _without_holes(capture: str, flags: PageFlags) -> PageFlags:
 
 
 def _pfnmap(args: argparse.Namespace) -> Answer:
-    from dataclasses import replace
-
     from workbench import pfnmaps
     from workbench.kernel.config import KernelConfig
     from workbench.pfnmaps import ops
@@ -213,6 +212,29 @@ def _pfnmap(args: argparse.Namespace) -> Answer:
         ]
         exact = "exact" if found["exact"] else f"not exact: {found['note']}"
         return f"{args.map}, {exact}\n\n" + table(("", "value"), [*facts, *levels])
+
+    return found, text, 0
+
+
+def _lookup(args: argparse.Namespace) -> Answer:
+    from workbench.kernel.config import KernelConfig
+    from workbench.lookups import host
+    from workbench.pfnmaps import ops
+
+    entries = ops.load_entries(args.ops, KernelConfig())
+    if not entries.nr_entries:
+        raise InputError("leaves no entries: there is nothing to look up", file=args.ops)
+    from workbench.lookups import measure, subjects  # Numba
+
+    subject = subjects.of_entries(args.map, entries, order=args.order, hit=args.hit)
+    (row,) = measure.measure([replace(subject, loops=(args.loop,))])
+    found = {**row.to_dict(), "map": args.map, "machine": host.machine()}
+    if row.unusable:
+        _say([f"not to be used: {row.unusable}; the machine does other work"])
+
+    def text() -> str:
+        facts = [(key.replace("_", " "), value) for key, value in found.items() if key != "levels"]
+        return table(("", "value"), [(key, v if isinstance(v, int | float) else str(v)) for key, v in facts])
 
     return found, text, 0
 
@@ -486,6 +508,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--ops", metavar="FILE", required=True, help="a JSON list of ops, or a .npy of pfns")
     sub.add_argument("--kernel", metavar="PRESET", help="a shipped kernel (default: x86-64)")
     sub.add_argument("--nr-cpus", metavar="N", type=_positive, default=2, help="CPUs, for SLUB's slab order")
+
+    sub = command(
+        "lookup",
+        _lookup,
+        "ns of a lookup in a pfn map after some stores and erases, measured here",
+        "workbench lookup xarray --ops pfns.npy --loop dependent",
+    )
+    sub.add_argument("map", metavar="MAP", help="a pfn map, or xarray_lean: shift from the height")
+    sub.add_argument("--ops", metavar="FILE", required=True, help="a JSON list of ops, or a .npy of pfns")
+    sub.add_argument("--loop", choices=["dependent", "independent"], required=True,
+                     help="latency: each key needs the result before it; or throughput")  # fmt: skip
+    sub.add_argument("--order", choices=["random", "sequential"], default="random", help="of the keys")
+    sub.add_argument("--hit", type=float, default=1.0, metavar="0..1", help="share of lookups that find one")
 
     sub = command(
         "verify",
