@@ -2,6 +2,7 @@
 
     python tools/bench.py            # all of them
     python tools/bench.py xarray     # those with "xarray" in their name
+    python tools/bench.py xa_load    # the Numba walk against its C twin
 
 A goal concerns the minimum: other work on the machine only ever adds time. What cannot be measured here says
 why. Left out: a redraw in JupyterLab (a browser test times it) and the first set-up (``time make setup`` in a
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ def benches() -> Iterator[Bench]:
         for tib, extents, goal in ((64, 10_000, 0.020), (64, 100, None), (1, 10_000, None)):
             yield Bench(f"footprint of {design}: {tib} TiB, {extents:,} extents", goal,
                         functools.partial(footprint, design, tib, extents))
+    yield Bench("XArray arena of 10,000,000 scattered entries", 3.0, xarray_arena, passes=3)
     yield Bench("decode kpageflags of h100-128g-6.18 (33.8 million pfns)", 0.5, kpageflags, passes=3)
     yield Bench(f"struct page from {LIVE_BTF}, reader started cold", 0.150, struct_page)
     for what, name, stamp, goal in (  # 1.5 million lines a second
@@ -82,6 +84,48 @@ def benches() -> Iterator[Bench]:
     for shift, what in ((0, "66,460"), (1 << 21, "2,259,640")):
         yield Bench(f"replay of 10,100,856 events of {what} folios, one design, compiled", 2.0,
                     functools.partial(trace_replay, shift), passes=3)
+
+
+def xarray_arena() -> Callable[[], object]:
+    """Entries scattered over 1 TiB: 3.9 million nodes, 2.3 GB, whose pages the system zeroes meanwhile."""
+    from workbench import PfnSet
+    from workbench.lookups import structures
+
+    structures.xarray(PfnSet.from_pfns([99]))  # compiled before
+    pfns = PfnSet.from_pfns(np.random.default_rng(1).integers(0, 1 << 28, 10_000_000, dtype=np.uint64))
+    return lambda: structures.xarray(pfns)
+
+
+def lookup_ratios() -> Iterator[str]:
+    """The Numba walk over an XArray and its C twin over the same nodes: medians of paired ratios."""
+    import xa_walk
+
+    from workbench import PfnSet
+    from workbench.lookups import measure, structures, subjects
+
+    rng = np.random.default_rng(1)
+
+    def scattered(nr: int, bits: int) -> PfnSet:
+        return PfnSet.from_pfns(rng.integers(0, 1 << bits, nr, dtype=np.uint64))
+
+    with tempfile.TemporaryDirectory() as folder:
+        twin = xa_walk.functions(Path(folder))
+        for name, pfns in (("dense 1e3", PfnSet.from_ranges([(0, 1000)])),
+                           ("dense 1e5", PfnSet.from_ranges([(0, 100_000)])),
+                           ("dense 1e7", PfnSet.from_ranges([(0, 10_000_000)])),
+                           ("random 1e5 in 2^30", scattered(100_000, 30)),
+                           ("random 1e6 in 2^36", scattered(1_000_000, 36))):
+            built = structures.xarray(pfns)
+            numba = subjects.pfn_map(built, pfns)
+            for loop, most in (("dependent", 1.1), ("independent", 1.0)):
+                pair = [replace(numba, loops=(loop,)), replace(numba, loops=(loop,), loop=twin[loop])]
+                timed = [one.ns[:21] for one in measure.interleaved(pair, passes=21)]
+                ratio = statistics.median(a / b for a, b in zip(*timed, strict=True))
+                low = 0.9 if loop == "dependent" else 0.0
+                ns = [statistics.median(one) for one in timed]
+                yield (f"xa_load, {name}, {loop:11}  Numba {ns[0]:8.2f} ns, C {ns[1]:8.2f} ns, ratio "
+                       f"{ratio:.2f}  goal {low or 'at most'}{'-' if low else ' '}{most}  "
+                       f"{'met' if low <= ratio <= most else 'MISSED'}")
 
 
 def python(code: str) -> None:
@@ -211,6 +255,13 @@ def main() -> int:
         verdict = "" if bench.goal_s is None else "met" if min(times) <= bench.goal_s else "MISSED"
         middle = statistics.median(times)
         print(f"{bench.what:66} {ms(min(times)):>9} {ms(middle):>10} {goal:>8}  {verdict}", flush=True)
+    if wanted in "xa_load lookup ratios":
+        print()
+        try:
+            for line in lookup_ratios():
+                print(line, flush=True)
+        except RuntimeError as error:
+            print(f"xa_load, Numba against C: not measured: {error}")
     return 0
 
 
