@@ -57,6 +57,16 @@ def test_loads_of_every_entry_of_a_mixed_tree():
     assert found == by_hand  # a larger entry lies higher; a sibling's slot is one load more
 
 
+@pytest.mark.parametrize("pfns", [
+    PfnSet.from_extents([3, 64, 4096, 1 << 16], [3, 127, 8191, (1 << 16) + 3], [0, 6, 12, 1]),
+    PfnSet.from_extents([64, 512], [67, 1023], [2, 9]), PfnSet.from_pfns([0], order=3)])
+def test_mean_loads_are_those_of_all_pages(pfns):
+    for build, loop in ((structures.xarray, loops.xarray), (structures.xarray_lean, loops.xarray_lean)):
+        built = build(pfns)
+        loads = [1 + len(set(words_read(loop, page, *built.args)[1])) for page in pfns.to_pfns().tolist()]
+        assert built.dependent_loads == pytest.approx(sum(loads) / len(loads))
+
+
 def test_loads_of_the_other_maps():
     pfns = PfnSet.from_ranges([(0, 1000)])
     for name, key, loads in (("flat", 5, 1), ("flat", 1000, 0), ("two_level", 600, 2),

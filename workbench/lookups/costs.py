@@ -93,7 +93,7 @@ class CostRow:
 
     @property
     def dependent_loads(self) -> float | None:
-        """Serial loads of a lookup, counted, on average over the entries; None where unknown."""
+        """Serial loads of a lookup, counted, on average over the keys; None where unknown."""
         return sum(loads for loads, _ in self.levels) if self.levels else None
 
     @property

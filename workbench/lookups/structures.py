@@ -62,7 +62,7 @@ class Structure:
 
     @property
     def dependent_loads(self) -> float:
-        """Serial loads of a hit, on average over the entries."""
+        """Serial loads of a hit, on average over the pages that keys are drawn from."""
         return sum(level.nr_loads for level in self.levels)
 
     @property
@@ -139,19 +139,26 @@ def xarray(pfns: PfnSet, *, lean: bool = False, root: int | None = None) -> Stru
     return Structure(
         path="xarray_lean" if lean else "xarray", loop=loops.xarray_lean if lean else loops.xarray, args=args,
         nr_bytes=nr_nodes * stride * 8, nr_nodes=nr_nodes, height=0 if root is None else root // 6 + 1,
-        count=functools.partial(_xa_levels, a, root, lean), arrays=(a[first * stride:],))
+        count=functools.partial(_xa_levels, a, pfns, root, lean), arrays=(a[first * stride:],))
 
 
-def _xa_levels(a: U64, root: int | None, lean: bool) -> tuple[Level, ...]:
-    """xa_head, then two loads for each shift: node->shift and the slot; without the first if ``lean``."""
+def _xa_levels(a: U64, pfns: PfnSet, root: int | None, lean: bool) -> tuple[Level, ...]:
+    """xa_head, then two loads for each shift: node->shift and the slot; without the first if ``lean``.
+
+    A page of a multi-order entry goes no deeper than that, and from a sibling's slot to the entry's.
+    """
     levels = [Level(1, 0)]
-    if root is not None:
-        seen = np.zeros(a.size // 8 + 1, np.uint16)  # a bit for each shift
-        loops.xa_lines(a, not lean, seen)
-        for level in range(root // 6, -1, -1):
-            nr_lines = int(np.count_nonzero(seen & np.uint16(1 << level)))
-            if nr_lines:  # none below the lowest multi-order entry
-                levels.append(Level(1 if lean else 2, LINE_BYTES * nr_lines))
+    if root is None:
+        return tuple(levels)
+    seen = np.zeros(a.size // 8 + 1, np.uint16)  # a bit for each shift
+    loops.xa_lines(a, not lean, seen)
+    pages = (pfns.last - pfns.first).astype(np.float64) + 1
+    at, siblings = pfns.order - pfns.order % 6, 1 - 0.5 ** (pfns.order % 6)
+    for shift in range(root, -1, -6):
+        nr_lines = int(np.count_nonzero(seen & np.uint16(1 << shift // 6)))
+        if nr_lines:  # none below the lowest multi-order entry
+            reach = pages[at <= shift].sum() * (1 if lean else 2) + (pages * siblings)[at == shift].sum()
+            levels.append(Level(float(reach / pages.sum()), LINE_BYTES * nr_lines))
     return tuple(levels)
 
 
