@@ -6,13 +6,11 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from workbench.errors import InputError
 from workbench.lookups import arena, host, measure, structures, subjects
 from workbench.lookups.costs import CostRow, CostTable
 from workbench.lookups.measure import Interrupted, Progress, Subject
-from workbench.memory.pfns import PfnSet
+from workbench.memory.pfns import PfnSet, Scatter
 
 Group = tuple[str, Callable[[], list[Subject]]]
 
@@ -73,12 +71,9 @@ def groups(*, full: bool) -> Iterator[Group]:
 
 def _maps(nr: int, shape: str, orders: tuple[str, ...], hits: tuple[float, ...]) -> list[Subject]:
     """Every map over the same entries; those that would be too large are left out."""
-    if shape == "dense":
-        pfns = PfnSet.from_ranges([(0, nr)])
-    else:
-        within = np.random.default_rng(nr).choice(nr * ONE_IN, nr, replace=False) if nr < 100_000 else (
-            np.arange(nr) * ONE_IN + np.random.default_rng(nr).integers(0, ONE_IN, nr))
-        pfns = PfnSet.from_pfns(within)
+    pfns = PfnSet.from_ranges([(0, nr)])
+    if shape == SCATTERED:
+        pfns = Scatter(nr_pages=nr, within=PfnSet.from_ranges([(0, nr * ONE_IN)])).draw(seed=nr)
     found = []
     for name in structures.MAPS:
         if _bytes_of(name, pfns) > MAX_STRUCTURE:
@@ -131,6 +126,7 @@ def measured(*, full: bool, progress: Progress | None = None, seed: int = 1) -> 
         "contenders": "interleaved pass by pass within a group, new keys in each pass",
         "unusable": f"rows whose upper quartile is more than {measure.WILD} times the lower, after twice the "
                     "passes",
+        "largest_structure_bytes": MAX_STRUCTURE,
         "pinned_to_cpu": cpu, "huge_page_bytes": huge, "load_before": before, "load_after": host.load(),
         "left_out": left_out}
     return CostTable(machine=host.machine(), cpu=host.cpu_model(), date=host.now(), caches=host.caches(),
