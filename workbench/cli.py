@@ -412,6 +412,38 @@ def _names(groups: Sequence[str] | None) -> list[str]:
     return [name for group in groups or [] for name in group.split(",")]
 
 
+def _live(args: argparse.Namespace) -> Answer:
+    from workbench.lookups import live
+
+    measure = live.live_xarray if args.map == "xarray" else live.live_maple
+    given = {"nr_entries": args.entries, "bits": args.bits}
+    found = measure(
+        **{name: value for name, value in given.items() if value is not None},
+        seed=args.seed,
+        dense=args.dense,
+        progress=lambda note: _say([note]),
+    )
+
+    def text() -> str:
+        keys = ("nr_entries", "predicted_nodes", "measured_nodes", "noise_nodes", "ns_lookup", "ns_baseline")
+        facts = [(key.replace("_", " "), found[key]) for key in (*keys, "ns_one_node", "ns_walk")]
+        reasons = dict.fromkeys(found[key] for key in ("reason", "ns_reason") if found[key])
+        spread = [(name, *of.values()) for name, of in (found["spread"] or {}).items()]
+        return "\n\n".join(
+            [
+                f"{found['map']} in the running kernel: Linux {found['kernel']}, {found['cpu']}\n"
+                f"a lookup is {found['lookup_is']}",
+                table(("", "value"), facts),
+                *([table(("ns", "min", "median", "max"), spread)] if spread else []),
+                *(f"not measured: {printable(why)}" for why in reasons),
+                *(["predicted and measured nodes differ by more than 1 % and the noise"] if failed else []),
+            ]
+        )
+
+    failed = found["agrees"] is False
+    return found, text, 1 if failed else 0
+
+
 def _say(notes: Iterable[str]) -> None:
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
@@ -617,6 +649,22 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--kernel", metavar="PRESET", help="sizes and slabs (default: x86-64)")
     sub.add_argument("--nr-cpus", type=_positive, default=2, metavar="N", help="SLUB's slab order goes by it")
     sub.add_argument("--proxy-bytes", type=_positive, default=64, metavar="N", help="assumed: 64")
+
+    sub = command(
+        "live",
+        _live,
+        "nodes and lookup time of a map in the running kernel, against the prediction (nodes: as root)",
+        "workbench live xarray --entries 100000 --bits 28",
+    )
+    sub.add_argument("map", choices=["xarray", "maple"])
+    sub.add_argument(
+        "--entries", type=_positive, metavar="N", help="default: 100000, or 50000 VMAs of a maple tree"
+    )
+    sub.add_argument(
+        "--bits", type=_positive, default=28, metavar="B", help="at random among 2^B pages (default: 28)"
+    )
+    sub.add_argument("--dense", action="store_true", help="the first N pages instead")
+    sub.add_argument("--seed", type=int, default=1, help="of the choice of pages and the order of lookups")
     return parser
 
 
