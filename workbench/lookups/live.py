@@ -8,9 +8,10 @@
 
 The nodes are counted in /proc/slabinfo (root only) before and after, each time after the cache was shrunk, so
 that no free object on a CPU's own slab counts as used. An idle interval of the same length tells how much
-other programs add: a round without such drift is taken as it is, else the median of all rounds. Times are
-those of one system call at a time in random order; ``ns_walk`` takes off the same call on a tree of one page,
-but holds the cache misses on the folio or VMA found as well as the walk.
+other programs add. Two rounds without such drift that agree are taken, else the median of all rounds.
+
+Times are those of one system call at a time in random order; ``ns_walk`` takes off the same call on a tree of
+one page, but holds the cache misses on the folio or VMA found as well as the walk.
 
 Left out: value entries, marks, multi-order entries; what a lookup costs without a system call around it.
 """
@@ -56,10 +57,10 @@ PASSES = 9
 LOOKUPS = 100_000  # of a pass; larger trees are sampled anew in each pass
 TOLERANCE = 0.01  # of the predicted nodes, beside the noise
 MEMORY_SHARE = 0.8  # assumed: the rest of what is available stays for others
-ROUNDS = 5  # of counting at most, until a quiet one
+ROUNDS = 5  # of counting at most, until two quiet ones agree
 READINGS = 8  # of slabinfo at most, until three in a row agree
 SETTLE_S = 0.1  # between readings; longer than an RCU grace period usually is
-QUIET_SHARE = 0.0005  # of the predicted nodes; a round that drifts by no more counts alone
+QUIET_SHARE = 0.0005  # of the predicted nodes; a round that drifts by no more is quiet
 
 MAP_FIXED_NOREPLACE = 0x100000  # include/uapi/asm-generic/mman-common.h, v4.17
 _FLAGS = np.int32(0x02 | 0x20 | MAP_FIXED_NOREPLACE)  # MAP_PRIVATE, MAP_ANONYMOUS; the same header
@@ -553,10 +554,11 @@ def live_xarray(nr_entries: int = 100_000, bits: int = 28, seed: int = 1,
     Returns
     -------
     dict
-        ``predicted_nodes``, ``measured_nodes`` (None: ``reason`` says why), ``noise_nodes`` (drift of an idle
-        interval), ``agrees`` (within 1 % and the noise; None where not measured), ``ns_lookup``,
-        ``ns_baseline`` (the same call on a file of one page), ``ns_one_node`` (64 pages), ``ns_walk`` (lookup
-        less baseline), ``spread``, ``nodes_left``, ``kernel``, ``cpu``, and what was asked for.
+        ``predicted_nodes``, ``measured_nodes`` (None: ``reason`` says why), ``noise_nodes`` (largest drift
+        over an interval that added nothing), ``agrees`` (within 1 % and the noise; None where not measured),
+        ``ns_lookup``, ``ns_baseline`` (the same call on a file of one page), ``ns_one_node`` (64 pages),
+        ``ns_walk`` (lookup less baseline), ``spread``, ``nodes_left``, ``kernel``, ``cpu``, and what was
+        asked for.
     """
     kernel = _kernel()
     most = 63 - kernel.page_shift
@@ -637,11 +639,13 @@ def live_maple(nr_entries: int = 50_000, bits: int = 28, seed: int = 1,
 
 
 def _check_map_count(nr_entries: int, existing: int) -> None:
-    with suppress(OSError, ValueError):
+    try:
         most = int((PROC / "sys/vm/max_map_count").read_text())
-        if nr_entries + existing > most:
-            raise InputError(f"--entries {nr_entries}: a process may have {most} mappings "
-                             f"(vm.max_map_count), and has {existing or 'some'} already")
+    except OSError:
+        return
+    if nr_entries + existing > most:
+        raise InputError(f"--entries {nr_entries}: a process may have {most} mappings "
+                         f"(vm.max_map_count), and has {existing or 'some'} already")
 
 
 def _measure(tree: _Tree, cache_name: str, predicted: int, beside: int, progress: Callable[[str], None],
@@ -665,28 +669,33 @@ def _measure(tree: _Tree, cache_name: str, predicted: int, beside: int, progress
 
 def _count_rounds(tree: _Tree, cache: _NodeCache, predicted: int, beside: int,
                   progress: Callable[[str], None]) -> dict[str, Any]:
-    """Nodes before, with the tree, after it, and after idling as long; until a round is quiet."""
+    """Nodes before, with the tree, after it, and after idling as long; until two quiet rounds agree."""
     rounds: list[dict[str, int]] = []
+    quiet: list[int] = []
+    limit = max(2, QUIET_SHARE * predicted)
     before = cache.settled()
     for nth in range(ROUNDS):
         progress(f"building the tree to count its nodes, round {nth + 1} of at most {ROUNDS}")
         start = time.monotonic()
         tree.build()
-        full = cache.settled()
+        measured = cache.settled() - before - beside
         took = time.monotonic() - start
         tree.drop()
         after = cache.settled()
         time.sleep(took)
         idle = cache.settled()
-        rounds.append({"measured_nodes": full - before - beside, "nodes_left": after - before,
-                       "noise_nodes": abs(idle - after) + cache.uncertain})
-        drift = max(abs(after - before), rounds[-1]["noise_nodes"])
+        rounds.append({"measured_nodes": measured, "nodes_left": after - before, "drift": idle - after})
+        if max(abs(after - before), abs(idle - after)) <= limit:
+            quiet.append(measured)
         before = idle
-        if drift <= max(2, QUIET_SHARE * predicted):
-            return {**rounds[-1], "rounds": rounds, "slab_cache": cache.row}
-    return {"measured_nodes": round(statistics.median(each["measured_nodes"] for each in rounds)),
-            "nodes_left": round(statistics.median(each["nodes_left"] for each in rounds)),
-            "noise_nodes": max(each["noise_nodes"] for each in rounds),
+        if len(quiet) > 1 and abs(quiet[-1] - quiet[-2]) <= limit:
+            counted = [each for each in rounds if each["measured_nodes"] in quiet[-2:]]
+            break
+    else:
+        counted = rounds
+    noise = max(max(abs(each["nodes_left"]), abs(each["drift"])) for each in counted)
+    return {"measured_nodes": round(statistics.median(each["measured_nodes"] for each in counted)),
+            "noise_nodes": noise + cache.uncertain, "nodes_left": rounds[-1]["nodes_left"],
             "rounds": rounds, "slab_cache": cache.row}
 
 
