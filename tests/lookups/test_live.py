@@ -240,10 +240,14 @@ def test_refused_mappings_are_a_reason(monkeypatch, not_root):
     assert found["ns_reason"] == "mmap: 7 of 100 mappings were refused"
 
 
-def test_a_child_that_cannot_start_is_a_reason(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+@pytest.mark.parametrize(("python", "reason"), [
+    ("/bin/false", "the child process ended: no word"),
+    ("/no/python", "no child process: /no/python: No such file or directory"),
+])
+def test_a_child_that_cannot_start_is_a_reason(python, reason, monkeypatch):
+    monkeypatch.setattr(sys, "executable", python)
     found = live.live_maple(100)
-    assert found["ns_reason"] == "the child process ended: no word"
+    assert found["ns_reason"] == reason
     assert found["predicted_nodes"] > 0
 
 

@@ -304,10 +304,13 @@ class _Child:
         self.addresses: list[int] = []
         code = "import sys; sys.path.insert(0, sys.argv[1]); from workbench.lookups import live; live.serve()"
         home = str(Path(__file__).parents[2])
-        self.process = subprocess.Popen(  # in a session of its own, so that Ctrl-C reaches only us
-            [sys.executable, "-c", code, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )
+        try:
+            self.process = subprocess.Popen(  # in a session of its own, so that Ctrl-C reaches only us
+                [sys.executable, "-c", code, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True, start_new_session=True,
+            )
+        except OSError as error:
+            raise CannotMeasure(f"no child process: {error.filename}: {error.strerror}") from None
 
     def ask(self, *what: Any) -> Any:
         """One command, one answer."""
