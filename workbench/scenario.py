@@ -23,7 +23,7 @@ from workbench.memory.population import Population, drawn_from
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.lookups.costs import CostRow, CostTable
+    from workbench.lookups.costs import CostTable
     from workbench.pins.replay import Replay
 
 
@@ -317,37 +317,40 @@ def break_even(a: Scenario, b: Scenario, *, upto: float = 100.0) -> float | None
 
 
 def pin_costs(found: Replay, table: CostTable) -> pd.DataFrame:
-    """What finding a pinned folio's descriptor adds to a pin: a replay's counts, a cost table's times.
+    """What looking descriptors up adds to a pin and its unpin: a replay's counts, a cost table's times.
 
-    Only a pin whose folio has a descriptor already looks it up in the pfn map, in a chain of dependent loads.
-    The time is that of the table's row nearest to the map at its peak: first by height, then by number of
-    entries. Left out: taking a descriptor from the pool, storing it into the map, and erasing it again.
+    A design says which pins and unpins walk its pfn map (``Design.map_lookups``); a walk takes what
+    ``lookups.nearest`` finds for the map at its peak. Left out: taking a descriptor from the pool, storing it
+    into the map and erasing it, locks, and that a walk which finds nothing may be shorter.
 
     Returns
     -------
     DataFrame
-        design, map, percent_met (of pins), lookup_ns (median; NaN where the table has no such map),
-        ns_per_pin (the mean over all pins), taken_from (the row's shape, entries and height), machine.
+        design, map, lookups_per_pin, lookup_ns (median; NaN where the table has no such map), ns_per_pin (the
+        mean over all pins), error_percent (of lookup_ns, median over the table's own rows), taken_from (the
+        row's shape, entries and height), cpu, date, note (what is wrong with the trace).
     """
     import pandas as pd
+
+    from workbench.lookups.nearest import nearest
 
     rows = []
     for peak in found.designs:
         if not peak.map:
             continue
-        most, height = max(found.peak_entries, 1), found.maps[peak.map].peak_height
-        known = [row for row in table.usable(path=peak.map, loop="dependent", order="random", hit=1.0)
-                 if row.nr_entries]
-
-        def distance(row: CostRow, most: int = most, height: int = height) -> tuple[float, float]:
-            return abs((row.height or height) - height), abs(math.log(row.nr_entries or 1) - math.log(most))
-
-        near = min(known, key=distance, default=None)
-        ns = near.ns_median if near else math.nan
-        shape = "" if near is None else (
-            f"{near.shape or peak.map}, {near.nr_entries:,} entries"
-            + (f", height {near.height}" if near.height else ""))
-        rows.append((peak.design, peak.map, peak.percent_met, ns, ns * peak.percent_met / 100, shape,
-                     table.machine))
-    columns = ["design", "map", "percent_met", "lookup_ns", "ns_per_pin", "taken_from", "machine"]
+        kept = found.maps[peak.map]
+        most, leaves = max(found.peak_entries, 1), found.maps["xarray"].peak_per_shift.get(0, 1)
+        facts = {"nr_entries": most, "dense": most > 8 * leaves}  # of the 64 slots of a leaf; assumed
+        if peak.map == "xarray":
+            nr_bytes = kept.peak_nodes * found.kernel.sizeof_xa_node
+            facts |= {"loads": 1 + 2 * kept.peak_height, "nr_bytes": nr_bytes}
+        per_pin = peak.lookups / max(found.pins, 1)
+        try:
+            near = nearest(table, peak.map, **facts)  # type: ignore[arg-type]
+            known = (near.ns, near.ns * per_pin, 100 * near.error_median, near.taken_from)
+        except InputError:
+            known = (math.nan, math.nan, math.nan, "not measured")
+        rows.append((peak.design, peak.map, per_pin, *known, table.cpu, table.date, found.caveat))
+    columns = ["design", "map", "lookups_per_pin", "lookup_ns", "ns_per_pin", "error_percent", "taken_from",
+               "cpu", "date", "note"]
     return pd.DataFrame(rows, columns=columns)

@@ -89,9 +89,15 @@ def test_a_burst_by_hand():
     assert table["fast_to_slow"].tolist() == [0, 5 / 6, np.inf]
 
 
+def test_time_that_goes_back_stands_still():
+    rows = [(1000, 0, 1, 1, 0), (500, 0, 1, 2, 0), (600, 0, 1, 3, 0)]
+    assert pool_shares(make(rows), [1], refill_ns=0).nr_empty.tolist() == [0]
+    assert pool_shares(make(rows), [1], refill_ns=1).nr_empty.tolist() == [2]
+
+
 def test_larger_pools_are_never_emptier_and_bad_sizes_are_refused():
     found = pool_shares("pins-mixed-lossy-kprobe")
     assert (np.diff(found.nr_empty) <= 0).all() and found.nr_empty[0] > 0
-    for wrong in ({"sizes": []}, {"sizes": [-1]}, {"refill_ns": -1}):
+    for wrong in ({"sizes": []}, {"sizes": [-1]}, {"sizes": [1.5]}, {"refill_ns": -1}):
         with pytest.raises(InputError):
             pool_shares("pins-fio", **wrong)

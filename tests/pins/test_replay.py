@@ -1,5 +1,6 @@
 """Replay against the kernel's own answers, and against a slow plain one that counts sets at every event."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,6 +16,7 @@ from workbench.memory.population import Population
 from workbench.paths import data_dir
 from workbench.pins import engine
 from workbench.pins.replay import life_edges, replay
+from workbench.pins.select import settled, without_longterm
 from workbench.pins.trace import Trace, load_trace
 
 X86 = KernelConfig()
@@ -115,7 +117,7 @@ def test_a_replay_is_what_the_rule_says_event_by_event(rows, by_page):
         counts = [
             pfnmaps.get(name).counts(PfnSet.from_pfns(sorted(e)), X86, span=found.span).bytes for e in entries
         ]
-        assert found.maps[name].exact and found.maps[name].peak_bytes == max(counts)
+        assert found.maps[name].exact != by_page and found.maps[name].peak_bytes == max(counts)
 
 
 @pytest.mark.parametrize("name", ["pins-fio", "pins-mixed-lossy-kprobe"])
@@ -237,3 +239,99 @@ def test_the_command(capsys, tmp_path):
     capsys.readouterr()
     assert main(["replay", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+# -- found by an attack on the numbers ----------------------------------------------------------------------
+
+
+def test_times_and_pfns_that_no_machine_has_are_refused():
+    for rows in (
+        [(-(1 << 62), 1, 1, 0, 1, PIN), (1 << 62, -1, 1, 0, 1, PIN)],
+        [(0, 1, 2**63 + 5, 0, 1, PIN)],
+        [(0, 1, 2**52, 0, 1, PIN)],
+    ):
+        with pytest.raises(InputError, match="is not in 0"):
+            replay(make(rows))
+    with pytest.raises(InputError, match="by page"):
+        replay(make([(0, 1, 0, 0, 2**31 - 1, PIN)]), granularity="page")
+    with pytest.raises(InputError, match="cannot hold a pfn"):
+        replay("pins-fio", proxy_bytes=0)
+
+
+def test_by_page_a_pin_that_names_its_folio_only_takes_the_next_pages():
+    rows = [(t, 1, 1024, 0, 1, PIN) for t in range(16)] + [(20, -1, 1024, 0, 16, PIN)]
+    trace = make(rows)
+    slow = dataclasses.replace(trace, probe_names=("grab", "put"), order=np.full(17, 4, dtype=np.int8))
+    found = replay(slow, granularity="page", designs=["dynamic_page"])
+    assert (found.peak_entries, found.designs[0].descriptors_allocated, found.designs[0].pins_met) == (
+        16,
+        16,
+        0,
+    )
+    assert not found.designs[0].exact and "page" in found.caveat
+    order_0 = dataclasses.replace(slow, order=np.zeros(17, dtype=np.int8))
+    assert replay(order_0, granularity="page").peak_entries == 1
+
+
+def test_by_page_descriptors_are_counted_by_page():
+    found = replay(make([(0, 1, 512, 0, 512, PIN), (1, 1, 512, 0, 2, PIN)]), granularity="page")
+    row = found.designs[-1]
+    assert (row.peak_descriptors, row.descriptors_allocated, row.pins_met) == (512, 512, 1)
+
+
+def test_a_bin_begins_with_what_the_one_before_it_ended_with():
+    rows = [(t, 1, t, 0, 1, PIN) for t in range(100)] + [(10**9 + t, -1, t, 0, 1, PIN) for t in range(100)]
+    table = replay(make(rows)).timeline()
+    assert table["max_live"].tolist() == [100, 100] and table["live"].tolist() == [100, 0]
+
+
+def test_a_hash_table_does_not_shrink_over_time():
+    found = replay("pins-mixed-lossy-kprobe", maps=["rhashtable"], designs=["flag_side_table"])
+    curve = found.bytes_over_time(["flag_side_table"], "rhashtable")
+    after = curve.iloc[int(curve["entries"].argmax()) :]
+    entries = int(after["entries"].min())
+    of = pfnmaps.get("rhashtable").of_entries
+    grown, fresh = (of(entries, X86, span=1, peak=peak).bytes for peak in (found.peak_entries, 0))
+    assert after[after["entries"] == entries]["bytes"].iloc[0] == grown > fresh
+    with pytest.raises(InputError, match="was not replayed"):
+        found.bytes_over_time(["dynamic_page"], "maple")
+
+
+def test_one_counter_alone_speaks_too_and_agreement_clears_what_is_held():
+    held = [(0, 1, 7, 0, 1, PIN)]
+    assert "grew by 99" in replay(make(held, vmstat_acquired=99)).why[0]
+    assert replay(make(held, why=["1 references are still held at the end: x"]), vmstat=(1, 0)).complete
+
+
+def test_small_chunks_give_the_right_nodes():
+    rows = [(0, 1, 8, 0, 1, PIN), (1, 1, 1000, 0, 1, PIN), (2, -1, 8, 0, 1, PIN)]
+    for chunk in (1, 3, 4, 6):
+        known, _ = plainly(rows, False, chunk)
+        kernel = dataclasses.replace(X86, xa_chunk_shift=chunk)
+        assert replay(make(rows), kernel=kernel).maps["xarray"].end_nodes == len(known[-1][3])
+
+
+def test_the_end_of_a_map_that_is_counted_at_moments_is_the_end():
+    found = replay("pins-mixed-lossy-kprobe", maps=["maple"])
+    event, _, entries = found.snapshots[-1]
+    assert event == found.events - 1 and entries.nr_entries == found.live_folios_end
+    assert found.maps["maple"].end_nodes == pfnmaps.get("maple").counts(entries, X86).nr_nodes
+
+
+def test_parts_of_a_trace_add_up():
+    trace = load_trace("pins-fio")
+    short = replay(without_longterm(trace))
+    assert short.peak_live_folios == 48 and short.complete and "512 folios" in short.caveat
+    lossy = load_trace("pins-mixed-lossy-kprobe")
+    kept = replay(settled(lossy))
+    assert (kept.peak_live_folios, kept.outstanding_refs_end) == (858, 0)
+    assert kept.folios_distinct == 66460 - replay(lossy).live_folios_end and not kept.complete
+
+
+def test_what_a_design_looks_up():
+    found = replay("pins-mixed-lossy-kprobe", designs=designs.names(variants=True))
+    rows = {row.design: row for row in found.designs}
+    pins, met = 173205, 51417
+    assert (rows["dynamic_page"].lookups, rows["dynamic_page:range"].lookups) == (met, pins)
+    assert (rows["proxy_bit"].lookups, rows["proxy_bit:indexed"].lookups) == (0, pins)
+    assert rows["flag_side_table"].lookups == 297084

@@ -1,5 +1,7 @@
 """The heat map, the byte curves and the clusters of a replay, against what the trace itself says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,22 @@ def test_a_heat_map_counts_every_reference_once_and_in_its_block(name):
         assert row.sum() == trace.nr[rows][blocks == pfn].sum()
     with pytest.raises(InputError, match="no pin"):
         pfn_heat(trace.select(~rows))
+
+
+def test_a_pin_of_many_pages_lies_in_all_of_their_blocks():
+    trace = load_trace("pins-fio").select(slice(0, 1))
+    one = dataclasses.replace(
+        trace,
+        op=np.ones(1, dtype=np.int8),
+        pfn=np.array([1000], dtype=np.uint32),
+        head_off=np.zeros(1, dtype=np.int32),
+        nr=np.array([512], dtype=np.int32),
+        gup_flags=np.array([0x80000], dtype=np.uint32),
+    )
+    heat = pfn_heat(one, 1, 8)
+    assert heat.block_pages == 128  # 1000..1511 touches nine blocks of 64
+    assert heat.first_pfn.tolist() == [896, 1024, 1152, 1280, 1408]
+    assert heat.refs[:, 0].tolist() == [24, 128, 128, 128, 104]
 
 
 def test_byte_curves_reach_the_peaks_and_say_what_is_exact():

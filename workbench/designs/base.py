@@ -114,6 +114,13 @@ class Design(ABC):
         """sizeof the object that a pinned folio gets, a proxy being ``proxy_bytes``; 0 where it gets none."""
         return 0
 
+    def map_lookups(self, pins: int, met: int, unpins: int) -> int:
+        """Walks of the pfn map that so many pins and unpins take; ``met`` pins find a descriptor there.
+
+        gup hands out the descriptor, and an unpin gets it back: neither page_to_pfn() nor an unpin walks.
+        """
+        return 0
+
     @abstractmethod
     def paths(self, kernel: KernelConfig, map_loads: int = 0) -> tuple[Path, ...]:
         """The steps of page_to_pfn and pfn_to_page in each case; ``map_loads`` is a hit in the pfn map."""

@@ -58,6 +58,9 @@ class DynamicPage(Design):
     def descriptor_bytes(self, kernel: KernelConfig, proxy_bytes: int) -> int:
         return sizeof_dynamic_page(kernel)
 
+    def map_lookups(self, pins: int, met: int, unpins: int) -> int:
+        return pins if self.variant == "range" else met  # a flag in the static page says whether to look
+
     def paths(self, kernel: KernelConfig, map_loads: int = 0) -> tuple[Path, ...]:
         if self.variant == "range":
             test: tuple[Step, ...] = (Step("branch", "VMEMMAP_START <= page < VMEMMAP_END, in registers"),)

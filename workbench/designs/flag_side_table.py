@@ -27,6 +27,9 @@ class FlagSideTable(Design):
     order = 60
     uses_pfn_map = True
 
+    def map_lookups(self, pins: int, met: int, unpins: int) -> int:
+        return pins + unpins  # the count is in the map
+
     def paths(self, kernel: KernelConfig, map_loads: int = 0) -> tuple[Path, ...]:
         test = Step("load", "page->flags", 1, "the page, line 0")
         walk = Step("walk", "the pfn map, from pfn to count", map_loads, "the map's nodes")

@@ -52,6 +52,9 @@ class ProxyBit(Design):
     def descriptor_bytes(self, kernel: KernelConfig, proxy_bytes: int) -> int:
         return proxy_bytes
 
+    def map_lookups(self, pins: int, met: int, unpins: int) -> int:
+        return pins if self.uses_pfn_map else 0  # nothing in the static page says whether to look
+
     def paths(self, kernel: KernelConfig, map_loads: int = 0) -> tuple[Path, ...]:
         test = Step("branch", "page & 1, in a register")
         found = [

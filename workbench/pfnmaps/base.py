@@ -95,8 +95,13 @@ class PfnMap(ABC):
         """The counts of a map that has so many nodes on each of its levels, leaves first."""
         raise NotImplementedError(f"{self.name} has no node_shifts()")
 
-    def of_entries(self, nr_entries: int, kernel: KernelConfig, *, span: int) -> MapCounts | None:
-        """The counts by number of entries alone; None where it matters which pfns they are."""
+    def of_entries(
+        self, nr_entries: int, kernel: KernelConfig, *, span: int, peak: int = 0
+    ) -> MapCounts | None:
+        """The counts by number of entries alone; None where it matters which pfns they are.
+
+        ``peak`` is the most entries that there have been.
+        """
         return None
 
     def built_ascending(self) -> PfnMap:

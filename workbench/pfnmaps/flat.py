@@ -21,7 +21,8 @@ class Flat(PfnMap):
     summary = "One 8-byte word for every pfn of the machine, used or not; a folio fills a word per page."
     source = "side table as in mm/page_ext.c, v6.12; one word per page assumed"
 
-    def of_entries(self, nr_entries: int, kernel: KernelConfig, *, span: int) -> MapCounts:
+    def of_entries(self, nr_entries: int, kernel: KernelConfig, *, span: int,
+                   peak: int = 0) -> MapCounts:
         return self._of(nr_entries, span, exact=True)
 
     def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:

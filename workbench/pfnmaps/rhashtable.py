@@ -134,8 +134,11 @@ class RHashTable(PfnMap):
                  min_size: int = HASH_MIN_SIZE) -> None:
         self.peak, self.automatic_shrinking, self.min_size = peak, automatic_shrinking, min_size
 
-    def of_entries(self, nr_entries: int, kernel: KernelConfig, *, span: int) -> MapCounts:
-        return self._of(nr_entries, kernel)
+    def of_entries(self, nr_entries: int, kernel: KernelConfig, *, span: int,
+                   peak: int = 0) -> MapCounts:
+        grown = RHashTable(max(peak, self.peak), automatic_shrinking=self.automatic_shrinking,
+                           min_size=self.min_size)
+        return grown._of(nr_entries, kernel)
 
     def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """Exact.

@@ -21,7 +21,8 @@ class SortedArray(PfnMap):
     summary = "One 16-byte pair per folio, found by binary search; an insertion moves half of it."
     source = "not in the kernel; the smallest map there is"
 
-    def of_entries(self, nr_entries: int, kernel: KernelConfig, *, span: int) -> MapCounts:
+    def of_entries(self, nr_entries: int, kernel: KernelConfig, *, span: int,
+                   peak: int = 0) -> MapCounts:
         return self._of(nr_entries, exact=True)
 
     def counts(self, pfns: PfnSet, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:

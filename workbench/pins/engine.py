@@ -25,6 +25,7 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 # Columns of the folio table: a row per slot, key -1 where it is free.
 KEY, COUNT, SINCE, LEAF, LINK = range(5)
+USED = LEAF  # by page: how many pages of the folio have an entry; the pages have the leaves
 NR_COLUMNS = 5
 # Columns of a page and of a node; both are numbered in the order of their first use.
 PAGE_KEY, PAGE_LIVE, PAGE_NEXT, PAGE_LEAF = range(4)
@@ -34,8 +35,8 @@ NODE_KEY, NODE_PARENT, NODE_LIVE = range(3)
 (EVENTS, DROPPED, ACQUIRED, RELEASED, NEGATIVE, NEGATIVE_EVENTS, FOLIOS, LIVE, REFS, ENTRIES, NODES, HEIGHT,
  TRANSITIONS, PEAK_LIVE, PEAK_LIVE_AT, PEAK_REFS, PEAK_REFS_AT, PEAK_ENTRIES, PEAK_ENTRIES_AT, PEAK_NODES,
  PEAK_NODES_AT, PEAK_HEIGHT, ALLOCATED, FREED, BORN, DIED, NR_NODES, NR_PAGES, FIRST_NS, LAST_NS, BACKWARDS,
- BIN_SHIFT) = range(32)  # fmt: skip
-NR_COUNTERS = 32
+ BIN_SHIFT, ENTRIES_BORN, MET) = range(34)  # fmt: skip
+NR_COUNTERS = 34
 
 # Fields of a time bin: sums, then the most in it, then what it ends with, then the event with the most
 # entries and the nodes at that event.
@@ -48,7 +49,11 @@ NR_BINS = 1024  # a trace fills between half and all of them, whatever its lengt
 NR_LIFE_BINS = 64 * 8
 # How a row came out.
 NOT_A_PIN, AGAIN, FIRST, UNPIN, LAST = range(5)
-_MAX_NODES_PER_LEAF = 16
+# A node's key is its prefix, and its level in the low bits.
+_LEVEL_BITS = 6
+MAX_LEVELS = 1 << _LEVEL_BITS
+MAX_PFN = 1 << 52  # 64-bit physical addresses have no page beyond; keys stay positive
+MAX_NS = 1 << 62
 
 
 @_jit
@@ -101,11 +106,17 @@ def life_bin(ns):
 
 
 @_jit
+def room_for_nodes(nr):
+    """More nodes than `nr` pages of one folio can need, on all levels."""
+    return nr + 2 * MAX_LEVELS
+
+
+@_jit
 def _leaf(pfn, shifts, nodes, slots, s):
     """The lowest node above a pfn; it and the nodes above it are made where they are new."""
     leaf = below = np.int64(-1)
     for level in range(shifts.size):
-        key = (pfn >> shifts[level]) << 4 | level
+        key = (pfn >> shifts[level]) << _LEVEL_BITS | level
         slot = _place_of(slots, nodes, key)
         at = np.int64(slots[slot])
         new = at < 0
@@ -192,6 +203,7 @@ def replay_block(
     flags,
     comm,
     is_fast,
+    inside,
     pin_bit,
     longterm_bit,
     by_page,
@@ -223,6 +235,9 @@ def replay_block(
         Columns of a trace; ``page`` and ``folio`` are int64 pfns.
     is_fast : ndarray of bool
         Rows of gup_fast.
+    inside : ndarray of int64
+        Where a pin names only its folio: how many pages that has; else 0. By page, such a pin takes the next
+        pages of the folio that have no entry.
     by_page : bool
         An entry is a page, not a folio.
     shifts, grows : ndarray of int64, bool
@@ -247,7 +262,7 @@ def replay_block(
         room = nr[i] if by_page and op[i] > 0 else 1
         if (
             5 * (s[FOLIOS] + 1) > 4 * table.shape[0]
-            or s[NR_NODES] + _MAX_NODES_PER_LEAF * room > nodes.shape[0]
+            or s[NR_NODES] + room_for_nodes(room) > nodes.shape[0]
             or s[NR_PAGES] + room > pages.shape[0]
         ):
             return i
@@ -264,10 +279,15 @@ def replay_block(
             k = (now - s[FIRST_NS]) >> s[BIN_SHIFT]
         event = s[EVENTS]
         allocated, freed, entries = s[ALLOCATED], s[FREED], s[ENTRIES]
+        if bins[k, B_EVENTS] == 0:  # a bin begins with what the one before it ended with
+            bins[k, B_MAX_LIVE], bins[k, B_MAX_REFS] = s[LIVE], s[REFS]
+            bins[k, B_MAX_ENTRIES], bins[k, B_MAX_NODES] = s[ENTRIES], s[NODES]
+            bins[k, B_AT], bins[k, B_NODES_AT] = max(event - 1, 0), s[NODES]
         # The folio.
         slot = _place(table, folio[i])
         if table[slot, KEY] < 0:
-            table[slot, KEY], table[slot, COUNT], table[slot, LEAF], table[slot, LINK] = folio[i], 0, -1, -1
+            table[slot, KEY], table[slot, COUNT] = folio[i], 0
+            table[slot, LEAF], table[slot, LINK] = 0 if by_page else -1, -1
             s[FOLIOS] += 1
         count = table[slot, COUNT]
         if op[i] > 0:
@@ -289,7 +309,11 @@ def replay_block(
                         table[slot, LEAF] = _leaf(folio[i], shifts, nodes, slots, s)
                     _enter(folio[i], table[slot, LEAF], 1, shifts, grows, nodes, per_level, per_height, s)
             if by_page:
-                for pfn in range(page[i], page[i] + nr[i]):
+                pfn, left = page[i], np.int64(nr[i])
+                end = pfn + left
+                if inside[i]:
+                    pfn, end = folio[i] + table[slot, USED], folio[i] + inside[i]
+                while left > 0 and pfn < end:
                     at_slot = _place_of(page_slots, pages, pfn)
                     at = np.int64(page_slots[at_slot])
                     if at < 0:
@@ -301,7 +325,12 @@ def replay_block(
                     if not pages[at, PAGE_LIVE]:
                         pages[at, PAGE_LIVE], pages[at, PAGE_NEXT] = 1, table[slot, LINK]
                         table[slot, LINK] = at
+                        table[slot, USED] += 1
+                        left -= 1
                         _enter(pfn, pages[at, PAGE_LEAF], 1, shifts, grows, nodes, per_level, per_height, s)
+                    pfn += 1
+            s[MET] += s[ENTRIES] == entries
+            s[ENTRIES_BORN] += s[ENTRIES] - entries
         else:
             s[RELEASED] += nr[i]
             outcome[i] = UNPIN
@@ -334,7 +363,7 @@ def replay_block(
                             s,
                         )
                         at = pages[at, PAGE_NEXT]
-                    table[slot, LINK] = -1
+                    table[slot, LINK], table[slot, USED] = -1, 0
                 else:
                     _enter(folio[i], table[slot, LEAF], -1, shifts, grows, nodes, per_level, per_height, s)
         # Peaks.
@@ -358,7 +387,7 @@ def replay_block(
                 if total > peaks[design, 0]:
                     peaks[design, 0], peaks[design, 1] = total, event
         # The bin; a view of its row would cost a reference count for each event.
-        if bins[k, B_EVENTS] == 0 or s[ENTRIES] > bins[k, B_MAX_ENTRIES]:
+        if s[ENTRIES] > bins[k, B_MAX_ENTRIES]:
             bins[k, B_AT], bins[k, B_NODES_AT] = event, s[NODES]
         bins[k, B_EVENTS] += 1
         bins[k, B_PINS] += op[i] > 0

@@ -41,9 +41,13 @@ def pfn_heat(trace: Source, nr_times: int = 160, nr_blocks: int = 96) -> Heat:
         rows = batch.is_pin & (batch.op > 0)
         if not rows.any():
             continue
-        times = batch.ts_ns[rows]
-        first, last = int(times[0]) if first is None else first, int(times.max())
-        blocks = np.union1d(blocks, np.unique(batch.pfn[rows].astype(np.uint64) >> np.uint64(shift)))
+        times, nr = batch.ts_ns[rows], batch.nr[rows].astype(np.int64)
+        low, high = int(times.min()), int(times.max())
+        first, last = min(low if first is None else first, low), max(high if last is None else last, high)
+        # One pin alone touches nr >> shift blocks, so that finer ones cannot do.
+        finest = max(shift, int(-(-int(nr.max()) // nr_blocks) - 1).bit_length())
+        blocks, shift = np.unique(blocks >> np.uint64(finest - shift)), finest
+        blocks = np.union1d(blocks, _by_block(batch.pfn[rows], nr, shift)[0])
         while len(blocks) > nr_blocks:
             blocks, shift = np.unique(blocks >> np.uint64(1)), shift + 1
     if first is None or last is None:
@@ -52,8 +56,20 @@ def pfn_heat(trace: Source, nr_times: int = 160, nr_blocks: int = 96) -> Heat:
     refs = np.zeros((len(blocks), nr_times), dtype=np.int64)
     for batch in batches_of(trace):
         rows = batch.is_pin & (batch.op > 0)
-        row = np.searchsorted(blocks, batch.pfn[rows].astype(np.uint64) >> np.uint64(shift))
-        column = np.clip((batch.ts_ns[rows] - first) // width, 0, nr_times - 1)
-        np.add.at(refs, (row, column), batch.nr[rows].astype(np.int64))
+        block, row, nr = _by_block(batch.pfn[rows], batch.nr[rows].astype(np.int64), shift)
+        column = (batch.ts_ns[rows][row] - first) // width
+        np.add.at(refs, (np.searchsorted(blocks, block), column), nr)
     seconds = np.arange(nr_times) * width / 1e9
     return Heat(blocks << np.uint64(shift), 1 << shift, seconds, refs)
+
+
+def _by_block(pfn: np.ndarray, nr: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The blocks that pins of ``nr`` pages from ``pfn`` on touch, whose pin it is, and the pages in each."""
+    low = pfn.astype(np.int64)
+    high, size = low + nr - 1, 1 << shift
+    pieces = (high >> shift) - (low >> shift) + 1
+    row = np.repeat(np.arange(len(low)), pieces)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    block = (low[row] >> shift) + nth
+    inside = np.minimum(high[row] + 1, (block + 1) * size) - np.maximum(low[row], block * size)
+    return block.astype(np.uint64), row, inside

@@ -59,7 +59,7 @@ class PoolShares:
         import pandas as pd
 
         slow = self.nr_empty + self.nr_met
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(slow > 0, (self.nr_pins - slow) / slow, np.inf)
         return pd.DataFrame(
             {
@@ -93,16 +93,21 @@ def pool_shares(
 
     if refill_ns < 0:
         raise InputError(f"a refill after {refill_ns} ns: a time is not negative")
-    if not len(sizes) or min(sizes) < 0:
-        raise InputError(f"pool sizes {list(sizes)}: one or more, none of them negative")
+    if not len(sizes) or any(int(size) != size or size < 0 for size in sizes):
+        raise InputError(f"pool sizes {list(sizes)}: one or more whole numbers, none of them negative")
     wanted = np.array(sizes, dtype=np.int64)
     run = _Pass((63,), False, np.zeros((0, 4), dtype=np.int64), by_page=False)
     free = np.tile(wanted, (1 << 16, 1))  # pin traces have 16 bits for a CPU
     first_take = np.full(1 << 16, -1, dtype=np.int64)
     empty = np.zeros(len(wanted), dtype=np.int64)
+    latest = 0
     for batch in batches_of(trace):
         _, outcome = run.feed(batch)
-        rows = (batch.ts_ns, batch.cpu.astype(np.uint16), outcome, batch.is_fast)
+        now = np.maximum.accumulate(
+            np.maximum(batch.ts_ns, latest)
+        )  # as the replay takes time that goes back
+        latest = int(now[-1]) if len(now) else latest
+        rows = (now, batch.cpu.astype(np.uint16), outcome, batch.is_fast)
         engine.pool_block(*map(_read_only, rows), refill_ns, recycle, wanted, free, first_take, empty)
     return PoolShares(
         sizes=wanted,

@@ -2,8 +2,9 @@
 
 The rule: rows without FOLL_PIN are not pins; a folio's count grows by ``nr`` with a pin and falls by ``nr``
 with an unpin, never below 0; while it is above 0 the folio has one descriptor, and one order-0 entry at its
-head pfn in the pfn map. By page, each page has an entry from its first pin until its folio's count is 0: an
-unpin names the folio and not the page, so that is an upper bound.
+head pfn in the pfn map. By page, each page has an entry from its first pin until its folio's count is 0,
+since an unpin names the folio and not the page. Where a pin names only its folio too (``grab``), the folio's
+next pages are taken; nothing by page is called exact.
 
 Exact at every event: descriptors, references, nodes of the XArray and the two-level table, and the bytes
 that follow from a number of entries or nodes, in packed slabs. A map whose shape depends on history (the
@@ -28,6 +29,7 @@ from workbench.kernel.config import KernelConfig
 from workbench.kernel.slab import SlabCache
 from workbench.memory.pfns import PfnSet
 from workbench.pfnmaps import MapCounts, PfnMap
+from workbench.pins.select import LONGTERM
 from workbench.pins.trace import Trace, iter_batches
 
 if TYPE_CHECKING:
@@ -37,11 +39,10 @@ if TYPE_CHECKING:
 DESIGNS = ("foll_pin", "proxy_bit", "dynamic_page")
 MAPS = ("xarray",)
 GRANULARITIES = ("folio", "page")
-#: FOLL_LONGTERM: 0x10000 in include/linux/mm_types.h until v6.2, 1 << 8 since v6.3 (commit 2c2241081f7d).
-_LONGTERM = {0x40000: 0x10000, 0x80000: 0x100}
 #: Moments at which maps are counted that cannot be followed event by event. Assumed: enough for a figure.
 SNAPSHOTS = 100
 _SNAPSHOT_WORK = 1 << 28  # table rows that all snapshots together may scan
+_MOST_PAGES = 1 << 22  # pages of the largest folio, MAX_FOLIO_ORDER on x86-64, include/linux/mmzone.h, v7.3
 _BLOCK = 1 << 18  # rows of a batch that are replayed at once
 
 Source = Trace | str | os.PathLike[str]
@@ -76,8 +77,9 @@ class DesignPeak:
     descriptors_allocated: int
     peak_bytes: int
     peak_bytes_event: int
-    pins_met: int  # pins of a folio that had its descriptor already: they have to find it
+    pins_met: int  # pins that needed no new descriptor: what they pin had one already
     percent_met: float
+    lookups: int  # walks of the pfn map by pins and unpins, as Design.map_lookups() says
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,13 +119,11 @@ class Replay:
     paths: np.ndarray  # pins by gup_fast (0, 1), first pin of the folio (0, 1), FOLL_LONGTERM (0, 1)
     lives: np.ndarray  # lifetimes, in bins of engine.life_bin
     by_comm: dict[str, tuple[int, int, int]]  # pins, references and first pins, by who took them
-    bins: np.ndarray = field(repr=False)
+    bins: dict[str, np.ndarray] = field(repr=False)  # by radix map
     bin_ns: int = 0
-    nodes_at: dict[str, np.ndarray] = field(
-        default_factory=dict, repr=False
-    )  # by map, as timeline's nodes_at
     snapshots: tuple[Moment, ...] = field(default=(), repr=False)
     proxy_bytes: int = 64
+    knows_fast: bool = True  # whether the trace says which pins came through gup_fast
 
     @property
     def complete(self) -> bool:
@@ -173,22 +173,27 @@ class Replay:
         }
 
     def lifetime_ns(self, share: float) -> tuple[int, int] | None:
-        """The bin (from, below, in ns) in which that share of all lifetimes has ended; None if none has."""
+        """The bin (from, below, in ns) that a share of the ended lifetimes has reached; None if none ended.
+
+        Folios that were still pinned at the end have no lifetime yet.
+        """
         total = int(self.lives.sum())
         if not total:
             return None
-        at = int(np.searchsorted(np.cumsum(self.lives), share * total))
+        at = int(np.searchsorted(np.cumsum(self.lives), max(share * total, 1)))
         return life_edges(at), life_edges(at + 1)
 
     @property
     def caveat(self) -> str:
         """What a figure of this replay has to say beside its numbers; "" where there is nothing to say."""
         said = ["synthetic, not recorded"] if self.meta.get("synthetic") else []
+        said += [str(part) for part in self.meta.get("left_out", ())]
         if self.why:
-            more = f" (and {len(self.why) - 1} more)" if len(self.why) > 1 else ""
-            said.append(f"incomplete trace: {self.why[0]}{more}")
+            said.append(f"incomplete trace: {'; '.join(self.why)}")
         if self.granularity == "page":
-            said.append("a descriptor for each page: an upper bound")
+            said.append("a descriptor for each page: which page of a folio is meant is not always recorded")
+        if not self.knows_fast:
+            said.append("which pins were gup_fast's is not recorded: all count as such")
         return "; ".join(said)
 
     def lifetimes(self) -> pd.DataFrame:
@@ -213,6 +218,12 @@ class Replay:
     def bytes_over_time(self, designs: Iterable[str], pfn_map: str = "xarray") -> pd.DataFrame:
         """What designs keep for pins, at the event of each time bin that has the most entries.
 
+        Parameters
+        ----------
+        designs : iterable of str
+        pfn_map : str
+            One of the maps that were replayed.
+
         Returns
         -------
         DataFrame
@@ -221,41 +232,22 @@ class Replay:
         """
         import pandas as pd
 
-        used = self.bins[self.bins[:, 0] > 0]
-        from workbench.pins import engine
-
-        seconds = np.flatnonzero(self.bins[:, 0]) * self.bin_ns / 1e9
+        if pfn_map not in self.maps:
+            raise InputError(f"pfn map {pfn_map!r} was not replayed; {', '.join(self.maps)} were")
         rows = []
         for name in designs:
-            design, found = _designs.get(name), pfnmaps.get(pfn_map)
+            design = _designs.get(name)
             size = design.descriptor_bytes(self.kernel, self.proxy_bytes)
+            seconds, entries, extra = self._curve(pfn_map if design.uses_pfn_map else "")
             slabs = SlabCache.of(size, self.kernel) if size else None
-            at, entries = seconds, used[:, engine.B_MAX_ENTRIES]
-            extra = np.zeros(len(entries), dtype=np.int64)
-            if design.uses_pfn_map and pfn_map in self.nodes_at:
-                per, slab = found.node_slab(self.kernel)
-                fixed = found.of_nodes_per_level([], 0, self.kernel, span=self.span).bytes
-                extra = fixed + -(-self.nodes_at[pfn_map] // per) * slab
-            elif design.uses_pfn_map and found.of_entries(0, self.kernel, span=self.span):
-                distinct, back = np.unique(entries, return_inverse=True)
-                counts = [found.of_entries(int(nr), self.kernel, span=self.span) for nr in distinct]
-                extra = np.array([c.bytes for c in counts if c], dtype=np.int64)[back]
-            elif design.uses_pfn_map:
-                at = np.array([ns for _, ns, _ in self.snapshots]) / 1e9
-                entries = np.array([live.nr_entries for _, _, live in self.snapshots], dtype=np.int64)
-                sets = [live for _, _, live in self.snapshots]
-                extra = np.array(
-                    [found.counts(x, self.kernel, span=self.span).bytes for x in sets], dtype=np.int64
-                )
             own = -(-entries // slabs.objects_per_slab) * slabs.slab_bytes(1) if slabs else 0
-            exact = not design.uses_pfn_map or pfn_map in self.nodes_at or self.maps[pfn_map].exact
-            shown = pfn_map if design.uses_pfn_map else ""
+            exact = self.granularity == "folio" and (not design.uses_pfn_map or self.maps[pfn_map].exact)
             rows.append(
                 pd.DataFrame(
                     {
                         "design": name,
-                        "map": shown,
-                        "seconds": at,
+                        "map": pfn_map if design.uses_pfn_map else "",
+                        "seconds": seconds,
                         "entries": entries,
                         "bytes": own + extra,
                         "exact": exact,
@@ -264,8 +256,35 @@ class Replay:
             )
         return pd.concat(rows, ignore_index=True)
 
-    def timeline(self) -> pd.DataFrame:
-        """One row per time bin that has an event.
+    def _curve(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Seconds, entries and bytes of a map; of no map where the name is empty."""
+        from workbench.pins import engine
+
+        used = np.flatnonzero(self.bins["xarray"][:, engine.B_EVENTS])
+        seconds, entries = used * self.bin_ns / 1e9, self.bins["xarray"][used, engine.B_MAX_ENTRIES]
+        if not name:
+            return seconds, entries, np.zeros(len(used), dtype=np.int64)
+        pfn_map = pfnmaps.get(name)
+        if name in self.bins:
+            per, slab = pfn_map.node_slab(self.kernel)
+            fixed = pfn_map.of_nodes_per_level([], 0, self.kernel, span=self.span).bytes
+            return seconds, entries, fixed + -(-self.bins[name][used, engine.B_NODES_AT] // per) * slab
+        if pfn_map.of_entries(0, self.kernel, span=self.span):
+            before = np.maximum.accumulate(entries)  # a hash table does not shrink again
+            pairs, back = np.unique(np.stack([entries, before]), axis=1, return_inverse=True)
+            counts = [
+                pfn_map.of_entries(int(nr), self.kernel, span=self.span, peak=int(most))
+                for nr, most in pairs.T
+            ]
+            return seconds, entries, np.array([c.bytes for c in counts if c], dtype=np.int64)[back.ravel()]
+        moments = [
+            (ns / 1e9, live.nr_entries, pfn_map.counts(live, self.kernel, span=self.span).bytes)
+            for _, ns, live in self.snapshots
+        ]
+        return tuple(np.array(column) for column in zip(*moments, strict=True))  # type: ignore[return-value]
+
+    def timeline(self, pfn_map: str = "xarray") -> pd.DataFrame:
+        """One row per time bin that has an event; nodes are those of a map that is followed event by event.
 
         Returns
         -------
@@ -296,8 +315,12 @@ class Replay:
             "event",
             "nodes_at",
         ]
-        used = np.flatnonzero(self.bins[:, 0])
-        table = pd.DataFrame(self.bins[used], columns=columns)
+        if pfn_map not in self.bins:
+            raise InputError(
+                f"pfn map {pfn_map!r} is not followed event by event; {', '.join(self.bins)} are"
+            )
+        used = np.flatnonzero(self.bins[pfn_map][:, 0])
+        table = pd.DataFrame(self.bins[pfn_map][used], columns=columns)
         table.insert(0, "start_ns", used * self.bin_ns)
         table.insert(1, "end_ns", (used + 1) * self.bin_ns)
         return table
@@ -340,6 +363,7 @@ class _Pass:
         """Replay one batch from row ``start``; the row after the last one done, and what came of each."""
         engine, s = self.engine, self.s
         pin = trace.foll_pin
+        _check_ranges(trace)
         page = trace.pfn.astype(np.int64)
         rows = [
             trace.ts_ns,
@@ -350,6 +374,7 @@ class _Pass:
             trace.gup_flags,
             trace.comm,
             trace.is_fast,
+            _inside(trace) if self.by_page else np.zeros(len(trace), dtype=np.int64),
         ]
         rows = [_read_only(column) for column in rows]
         while (top := int(trace.comm.max(initial=0))) >= len(self.comms):
@@ -361,7 +386,7 @@ class _Pass:
                 start,
                 *rows,
                 pin,
-                _LONGTERM[pin],
+                LONGTERM[pin],
                 self.by_page,
                 self.shifts,
                 self.grows,
@@ -396,7 +421,7 @@ class _Pass:
             bigger = np.full((2 * len(self.table), engine.NR_COLUMNS), -1, dtype=np.int64)
             engine.move_table(self.table, bigger)
             self.table = bigger
-        need = s[engine.NR_NODES] + engine._MAX_NODES_PER_LEAF * room
+        need = s[engine.NR_NODES] + engine.room_for_nodes(room)
         if need > len(self.nodes):
             self.nodes, self.slots = _rows(2 * int(need), 3, self.nodes, int(s[engine.NR_NODES]))
         if s[engine.NR_PAGES] + room > len(self.pages) and self.by_page:
@@ -410,6 +435,28 @@ class _Pass:
             self.by_page, self.table, self.pages, int(self.s[self.engine.NR_PAGES]), out
         )
         return PfnSet.from_pfns(out[:nr].astype(np.uint64))
+
+
+def _check_ranges(trace: Trace) -> None:
+    """What the engine relies on; files are checked when they are read, traces made by hand are not."""
+    from workbench.pins import engine
+
+    for column, values, most in (("ts_ns", trace.ts_ns, engine.MAX_NS), ("pfn", trace.pfn, engine.MAX_PFN)):
+        if len(values) and not 0 <= values.min() <= values.max() < most:
+            wrong = values.min() if values.min() < 0 else values.max()
+            raise InputError(f"{column} {wrong} is not in 0..{most - 1:#x}", file=trace.name)
+
+
+def _inside(trace: Trace) -> np.ndarray:
+    """Pages of the folio, for pins that name their folio only (``grab``, large folios); else 0."""
+    most = int(trace.nr.max(initial=0))
+    if most > _MOST_PAGES:
+        raise InputError(
+            f"nr {most} by page: a pin of more than {_MOST_PAGES} pages is no pin of one folio",
+            file=trace.name,
+        )
+    slow = (trace.op > 0) & ~trace.is_fast & (trace.head_off == 0) & (trace.order > 0)
+    return np.where(slow, np.int64(1) << np.maximum(trace.order, 0).astype(np.int64), 0)
 
 
 def _read_only(column: np.ndarray) -> np.ndarray:
@@ -475,7 +522,7 @@ def replay(
     designs, maps : iterable of str
         Names of ``designs.registry()`` and ``pfnmaps.registry()``. The XArray is always followed.
     granularity : str
-        ``"folio"``, or ``"page"``: an entry for each base page (an upper bound; see above).
+        ``"folio"``, or ``"page"``: an entry for each base page (see above).
     vmstat : (int, int), optional
         By how much nr_foll_pin_acquired and nr_foll_pin_released grew meanwhile, in base pages.
     kernel : KernelConfig, optional
@@ -493,6 +540,8 @@ def replay(
         Unknown names, or a file that is no pin trace.
     """
     kernel = kernel or KernelConfig()
+    if proxy_bytes < 8:
+        raise InputError(f"a proxy of {proxy_bytes} bytes cannot hold a pfn: 8 or more")
     if granularity not in GRANULARITIES:
         raise InputError(f"granularity {granularity!r} is none of {', '.join(GRANULARITIES)}")
     wanted = {name: pfnmaps.get(name) for name in dict.fromkeys((*MAPS, *maps))}
@@ -555,11 +604,11 @@ def replay(
         paths=base.paths,
         lives=base.lives,
         by_comm={names[k]: (row[0], row[1], row[2]) for k, row in enumerate(base.comms.tolist()) if any(row)},
-        bins=base.bins,
+        bins={name: run.bins for name, run in passes.items()},
         bin_ns=1 << int(s[engine.BIN_SHIFT]),
-        nodes_at={name: run.bins[run.bins[:, 0] > 0, engine.B_NODES_AT] for name, run in passes.items()},
         snapshots=tuple(moments),
         proxy_bytes=proxy_bytes,
+        knows_fast=getattr(seen.last, "knows_fast", True),
     )
 
 
@@ -586,17 +635,19 @@ def _why(
     """What the trace's own words, its counts and the kernel's counters say against it."""
     meta, why = seen.last.meta, list(seen.last.why)
     acquired, released = int(s[engine.ACQUIRED]), int(s[engine.RELEASED])
-    said = [nr for what in ("acquired", "released") if isinstance(nr := meta.get(f"vmstat_{what}"), int)]
-    if vmstat is None and len(said) == 2:
-        vmstat = (said[0], said[1])
-    for counter, theirs, ours in zip(
-        ("acquired", "released"), vmstat or (), (acquired, released), strict=False
-    ):
-        if theirs != ours:
-            why.append(f"vmstat nr_foll_pin_{counter} grew by {theirs:,}, the trace has {ours:,}")
+    said = vmstat or [meta.get(f"vmstat_{what}") for what in ("acquired", "released")]
+    agree = []
+    for counter, theirs, ours in zip(("acquired", "released"), said, (acquired, released), strict=True):
+        least = meta.get(f"vmstat_{counter}_least", theirs) if vmstat is None else theirs
+        agree.append(isinstance(theirs, int) and isinstance(least, int) and least <= ours <= theirs)
+        if theirs is not None and not agree[-1]:
+            grew = f"{theirs:,}" if isinstance(theirs, int) else repr(theirs)
+            why.append(f"vmstat nr_foll_pin_{counter} grew by {grew}, the trace has {ours:,}")
     if nr := int(s[engine.NEGATIVE]):
         why.append(f"{nr:,} references were dropped that nobody had taken")
-    if (nr := int(s[engine.REFS])) and (not vmstat or vmstat != (acquired, released)):
+    if all(agree):  # the machine held them too
+        why = [reason for reason in why if "still held at the end" not in reason]
+    elif nr := int(s[engine.REFS]):
         why.append(f"{nr:,} references are still held at the end: releases lost, or yet to come")
     if nr := int(s[engine.BACKWARDS]):
         why.append(f"time goes back in {nr:,} places")
@@ -628,7 +679,8 @@ def _snapshots(trace: Source, base: _Pass, wanted: int, by_page: bool) -> list[M
     used = base.bins[base.bins[:, engine.B_EVENTS] > 0]
     wanted = int(max(2, min(wanted, _SNAPSHOT_WORK // len(base.table), len(used))))
     at = used[np.linspace(0, len(used) - 1, wanted).astype(int), engine.B_AT]
-    stops = sorted({*at.tolist(), int(s[engine.PEAK_ENTRIES_AT]), int(s[engine.PEAK_NODES_AT])})
+    peaks = (int(s[engine.PEAK_ENTRIES_AT]), int(s[engine.PEAK_NODES_AT]), int(s[engine.EVENTS]) - 1)
+    stops = sorted({*at.tolist(), *peaks})
     run, found = _Pass(base.shifts, base.grows, base.sizes, by_page), []
     for batch in batches_of(trace):
         row = 0
@@ -658,17 +710,17 @@ def _map_peak(
         peak = pfn_map.of_nodes_per_level(levels, most, kernel, span=span)
         return MapPeak(
             map=pfn_map.name,
-            exact=True,
+            exact=not base.by_page,
             peak_nodes=int(run.s[engine.PEAK_NODES]),
             peak_nodes_event=int(run.s[engine.PEAK_NODES_AT]),
             peak_per_shift=dict(peak.nodes_per_shift),
-            peak_height=int(run.s[engine.PEAK_HEIGHT]),
+            peak_height=peak.height if run.s[engine.PEAK_NODES] else 0,
             peak_bytes=peak.bytes,
             end_nodes=int(run.s[engine.NODES]),
             alloc_total=int(run.s[engine.ALLOCATED]),
         )
     counts = pfn_map.of_entries(most, kernel, span=span)
-    at, exact, note = int(s[engine.PEAK_ENTRIES_AT]), True, ""
+    at, exact, note = int(s[engine.PEAK_ENTRIES_AT]), not base.by_page, ""
     last = pfn_map.of_entries(end, kernel, span=span)
     if counts is None:
         at, counts = _largest(pfn_map, moments, kernel, span)
@@ -710,10 +762,10 @@ def _design_peak(
 ) -> DesignPeak:
     engine, s = base.engine, base.s
     size = design.descriptor_bytes(kernel, proxy_bytes)
-    most, exact = int(s[engine.PEAK_ENTRIES]), True
+    most, exact = int(s[engine.PEAK_ENTRIES]), not base.by_page
     own = SlabCache.of(size, kernel).slab_bytes(most) if size else 0
     if not design.uses_pfn_map:
-        total, at = own, int(s[engine.PEAK_ENTRIES_AT]) if own else 0
+        total, at = (int(value) for value in base.peaks[nth])
     elif run is not None:
         fixed = pfn_map.of_nodes_per_level([], 0, kernel, span=span).bytes
         total, at = int(run.peaks[nth, 0]) + fixed, int(run.peaks[nth, 1])
@@ -729,7 +781,7 @@ def _design_peak(
             for at, _, e in moments
         ]
         (total, at), exact = max(sums, default=(0, 0)), False
-    met = int(base.paths[:, 0].sum()) if size or design.uses_pfn_map else 0
+    met = int(s[engine.MET]) if size or design.uses_pfn_map else 0
     pins = int(base.paths.sum())
     return DesignPeak(
         design=design.full_name,
@@ -737,9 +789,10 @@ def _design_peak(
         exact=exact,
         descriptor_bytes=size,
         peak_descriptors=most if size else 0,
-        descriptors_allocated=int(s[engine.BORN]) if size else 0,
+        descriptors_allocated=int(s[engine.ENTRIES_BORN]) if size else 0,
         peak_bytes=total,
         peak_bytes_event=at,
         pins_met=met,
         percent_met=100 * met / pins if pins else 0.0,
+        lookups=design.map_lookups(pins, met, int(s[engine.EVENTS]) - pins),
     )
