@@ -11,8 +11,8 @@ traces agree with them in rows, rate, references, distinct folios and mean run l
 lifetime and peak of live folios within 10 %, in the shares of orders within one point
 (tests/pins/test_synthetic.py). All of that is meant without folios that stay pinned to the end for want of a
 release: a twin loses nothing, so that its replay peaks far below that of a trace that lost releases (about
-900 live folios; pins-mixed-lossy-kprobe has 1,864, and 858 without those). Other quantiles of the lifetime are
-off, the outer ones by up to 80 %.
+900 live folios; pins-mixed-lossy-kprobe has 1,864, and 858 without those). Other quantiles of the lifetime
+are off, the outer ones by up to 80 %.
 
 Left out: bursts and idle times of a whole workload, the spread of request and run sizes within a stream,
 migration of CPUs, pages that two streams share, several pins of one folio of order 9 at a time by chance,
