@@ -130,3 +130,19 @@ def test_names_in_a_trace_are_inert_in_the_pins_explorer(tmp_path):
     explorer = widgets.PinsExplorer(trace=str(evil.write(tmp_path / "evil.parquet")))
     assert "<script" not in explorer.readout.value and "&lt;script" in explorer.readout.value
     assert all("<script" not in f.to_json() for f in explorer.figures.values())
+
+
+def test_the_paths_explorer_follows_its_controls():
+    explorer = widgets.PathsExplorer()
+    assert explorer.error.value == "" and len(explorer.figures) == 4
+    first = explorer.readout.value
+    explorer.controls["dynamic"].value = 50
+    assert explorer.readout.value != first and explorer.figures["share"].layout.shapes[0].x0 == 50
+    assert "2026" in explorer.figures["share"].layout.title.subtitle.text  # whose times they are
+    explorer.controls["table"].value = "xeon-16vcpu"
+    assert "no usable rows" in explorer.error.value and explorer.readout.value == ""
+    explorer.controls["table"].value = "<b>nowhere</b>"
+    assert "&lt;b&gt;nowhere" in explorer.error.value
+    explorer.controls["table"].value = "epyc-2vcpu-full"
+    assert explorer.error.value == "" and explorer.preset.value == "epyc-2vcpu-full"
+    assert widgets.PathsExplorer.from_state(explorer.state()).state() == explorer.state()

@@ -1,14 +1,15 @@
 """One question, frozen: a machine, what is pinned in it, a design, a pfn map. ``evaluate`` answers it.
 
 Here counts meet; bytes are exact integers, or say that they are expectations. Measured times meet them in
-``pin_costs`` alone, and always say whose they are.
+``pin_costs``, ``slow_fast`` and ``share_curve``, and always say whose they are.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from workbench import designs, pfnmaps
 from workbench.designs.base import Setting
 from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig
+from workbench.kernel.slab import SlabCache
 from workbench.memory.machine import Machine
 from workbench.memory.pfns import PfnSet
 from workbench.memory.population import Population, drawn_from
@@ -23,7 +25,7 @@ from workbench.memory.population import Population, drawn_from
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.lookups.costs import CostTable
+    from workbench.lookups.costs import CostRow, CostTable
     from workbench.pins.replay import Replay
 
 
@@ -342,7 +344,7 @@ def pin_costs(found: Replay, table: CostTable) -> pd.DataFrame:
         most, leaves = max(found.peak_entries, 1), found.maps["xarray"].peak_per_shift.get(0, 1)
         facts = {"nr_entries": most, "dense": most > 8 * leaves}  # of the 64 slots of a leaf; assumed
         if peak.map == "xarray":
-            nr_bytes = kept.peak_nodes * found.kernel.sizeof_xa_node
+            nr_bytes = kept.peak_nodes * SlabCache.xa_node(found.kernel).object_bytes
             facts |= {"loads": 1 + 2 * kept.peak_height, "nr_bytes": nr_bytes}
         per_pin = peak.lookups / max(found.pins, 1)
         try:
@@ -354,3 +356,269 @@ def pin_costs(found: Replay, table: CostTable) -> pd.DataFrame:
     columns = ["design", "map", "lookups_per_pin", "lookup_ns", "ns_per_pin", "error_percent", "taken_from",
                "cpu", "date", "note"]
     return pd.DataFrame(rows, columns=columns)
+
+
+# -- counts and times of page_to_pfn() and pfn_to_page() ----------------------------------------------------
+
+#: The dynamic designs whose conversions have a slow path, as ``lookups.paths`` times them.
+SLOW_DESIGNS = ("proxy_bit", "dynamic_page:flag", "dynamic_page:range")
+
+
+def slow_fast(
+    tables: Iterable[CostTable],
+    *,
+    machine: str = "ram=1TiB",
+    nr_pinned: Iterable[int] = (1_000, 100_000, 1_000_000),
+    run_pages: Iterable[int] = (1, 512),
+) -> pd.DataFrame:
+    """What the slow path of a conversion takes against the fast one, in chains of dependent calls.
+
+    The parts are measured, the sum is composed: a test of the pointer or of a page's flags, the load of a
+    descriptor, the walk of an XArray that holds the pinned pages of ``machine``. A load takes what a random
+    page's flag takes in as many bytes (``flag_test``); the walk is ``lookups.nearest``'s. Left out: what a
+    branch costs that goes both ways (``share_curve`` has it measured), and TLB misses of a larger machine.
+
+    Parameters
+    ----------
+    tables : iterable of CostTable
+        With rows of ``flag_test``, ``proxy_test``, ``vmemmap/...`` and ``xarray``.
+    machine : str
+        Pinned pages are placed at random in its RAM, in runs of ``run_pages``.
+
+    Returns
+    -------
+    DataFrame
+        cpu, design, op, nr_pinned, run_pages, fast_ns, slow_ns, ratio, slow_percent (of calls that meet a
+        page of RAM at random), error_percent (of the walk), extrapolated (a working set beyond the table's).
+    """
+    import pandas as pd
+
+    from workbench.lookups.nearest import nearest
+
+    base = Scenario(machine=machine)
+    ram, kernel = machine_of(base), machine_of(base).kernel
+    rows = []
+    for table in tables:
+        arith = {
+            op: table.ns(f"vmemmap/{op}", "dependent", 0).ns_median for op in ("page_to_pfn", "pfn_to_page")
+        }
+        memmap = table.ns("flag_test", "dependent", ram.memmap_pages * kernel.page_size)
+        for nr, run in itertools.product(nr_pinned, run_pages):
+            population = Population(nr_pinned=nr, run_pages=run)
+            counts = pfnmaps.get("xarray").expected(population.scatter(ram), kernel)
+            walk = nearest(
+                table,
+                "xarray",
+                nr_entries=counts.nr_entries,
+                dense=run >= 64,
+                loads=counts.dependent_loads,
+                nr_bytes=counts.nr_nodes * SlabCache.xa_node(kernel).object_bytes,
+            )
+            size = designs.get("dynamic_page").descriptor_bytes(kernel, 64)
+            load = table.ns("flag_test", "dependent", nr * size)
+            test, proxy = (_proxy_ns(table, nr, share) for share in (0.0, 1.0))
+            found = {
+                ("proxy_bit", "page_to_pfn"): (test, proxy, False),
+                ("dynamic_page:flag", "page_to_pfn"): (memmap.ns_median, load.ns_median, memmap.extrapolated),
+                ("dynamic_page:range", "page_to_pfn"): (
+                    arith["page_to_pfn"],
+                    load.ns_median,
+                    load.extrapolated,
+                ),
+                ("dynamic_page:flag", "pfn_to_page"): (
+                    memmap.ns_median,
+                    memmap.ns_median + walk.ns,
+                    memmap.extrapolated,
+                ),
+                ("dynamic_page:range", "pfn_to_page"): (arith["pfn_to_page"], walk.ns, False),
+            }
+            for (design, op), (fast, slow, beyond) in found.items():
+                error = 100 * walk.error_median if op == "pfn_to_page" else math.nan
+                rows.append(
+                    (
+                        table.cpu,
+                        design,
+                        op,
+                        nr,
+                        run,
+                        fast,
+                        slow,
+                        slow / fast,
+                        100 * nr / ram.nr_pages_ram,
+                        error,
+                        beyond,
+                    )
+                )
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "cpu",
+            "design",
+            "op",
+            "nr_pinned",
+            "run_pages",
+            "fast_ns",
+            "slow_ns",
+            "ratio",
+            "slow_percent",
+            "error_percent",
+            "extrapolated",
+        ],
+    )
+
+
+def _by_entries(rows: Sequence[CostRow], nr: int) -> tuple[float, bool]:
+    """ns at a number of entries, linear in its logarithm; beyond the measured ones their end, and True."""
+    import numpy as np
+
+    by = {row.nr_entries: row.ns_median for row in rows if row.nr_entries}
+    if not by:
+        raise InputError("no row says how many entries it had")
+    known = sorted(by)
+    ns = float(np.interp(math.log(nr), [math.log(n) for n in known], [by[n] for n in known]))
+    return ns, not known[0] <= nr <= known[-1]
+
+
+def _proxy_ns(table: CostTable, nr: int, share: float) -> float:
+    rows = table.usable(path="proxy_test", loop="dependent", order="random", dynamic=share, run=1)
+    if not rows:
+        raise InputError(
+            f"cost table {table.name or table.machine!r} has no usable proxy_test at {share:.0%}"
+        )
+    return _by_entries(rows, nr)[0]
+
+
+def share_curve(
+    table: CostTable,
+    names: Iterable[str],
+    *,
+    nr_descriptors: int = 100_000,
+    run: int = 1,
+    page_to_pfn: float = 0.5,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measured ns of a call against the share of calls that meet a dynamic page, and where two designs cross.
+
+    Parameters
+    ----------
+    table : CostTable
+        With rows of whole conversions (``dynamic_page:flag/page_to_pfn`` and so on).
+    names : iterable of str
+        Designs; those without a dynamic path are a constant.
+    nr_descriptors : int
+        Dynamic objects among which the calls choose at random.
+    run : int
+        Calls in a row that go the same way; 1 is what branch prediction likes least. As measured: 1 or 64.
+    page_to_pfn : float
+        Share of the calls that are page_to_pfn(); the others are pfn_to_page().
+
+    Returns
+    -------
+    curve : DataFrame
+        design, share, ns, extrapolated (more descriptors than were measured, or fewer).
+    crossings : DataFrame
+        design, other, share, ns: where ``design`` comes to take longer than ``other``.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from workbench.lookups.paths import OPS, timed_path
+
+    if not 0 <= page_to_pfn <= 1:
+        raise InputError(f"a share of {page_to_pfn} page_to_pfn() calls is not in 0..1")
+    weights = dict(zip(OPS, (page_to_pfn, 1 - page_to_pfn), strict=True))
+    shares = np.linspace(0, 1, 101)
+    curves: dict[str, Any] = {}
+    beyond: dict[str, bool] = {}
+    for name in names:
+        total, out = np.zeros(len(shares)), False
+        for op, weight in weights.items():
+            path = timed_path(designs.get(name), op)
+            if path is None:
+                raise InputError(f"{op}() of design {name!r} is not timed")
+            rows = table.usable(path=path, loop="dependent", order="random")
+            by_share = {}
+            for share in sorted({row.dynamic for row in rows}):
+                own = [
+                    row for row in rows if row.dynamic == share and (row.run == run or share in (0.0, 1.0))
+                ]
+                if own:
+                    by_share[share], far = _by_entries(own, nr_descriptors)
+                    out |= far and len(own) > 1
+            if not by_share:
+                raise InputError(f"cost table {table.name or table.machine!r} has no usable rows of {path!r}")
+            total += weight * np.interp(shares, list(by_share), list(by_share.values()))
+        curves[name], beyond[name] = total, out
+    curve = pd.DataFrame(
+        [
+            (name, float(share), float(ns), beyond[name])
+            for name, line in curves.items()
+            for share, ns in zip(shares, line, strict=True)
+        ],
+        columns=["design", "share", "ns", "extrapolated"],
+    )
+    crossed = []
+    for (a, left), (b, right) in itertools.permutations(curves.items(), 2):
+        ahead = left - right
+        for at in np.flatnonzero((ahead[:-1] < 0) & (ahead[1:] >= 0)).tolist():
+            part = -ahead[at] / (ahead[at + 1] - ahead[at])
+            crossed.append(
+                (a, b, float(shares[at] + part * 0.01), float(left[at] + part * (left[at + 1] - left[at])))
+            )
+    return curve, pd.DataFrame(crossed, columns=["design", "other", "share", "ns"])
+
+
+def path_costs(table: CostTable, nr_descriptors: int = 100_000, loop: str = "dependent") -> pd.DataFrame:
+    """Every path that a table has, at the measured number of entries nearest to one.
+
+    Returns
+    -------
+    DataFrame
+        path, dynamic (share of calls), shape, nr_entries, working_set_bytes, ns_min, ns_median, ns_max. Of a
+        path that was measured with several shares, those where all calls go the same way and the even mix.
+    """
+    import pandas as pd
+
+    best: dict[tuple[str, float, str], CostRow] = {}
+    for row in table.usable(loop=loop, order="random", hit=1.0, run=1):
+        if row.path == "chase" or row.dynamic not in (0.0, 0.5, 1.0):
+            continue
+        key = (row.path, row.dynamic, row.shape)
+        known = best.get(key)
+        apart = abs(math.log((row.nr_entries or 1) / nr_descriptors))
+        if known is None or apart < abs(math.log((known.nr_entries or 1) / nr_descriptors)):
+            best[key] = row
+    rows = [
+        (path, dynamic, shape, row.nr_entries, row.working_set_bytes, row.ns_min, row.ns_median, row.ns_max)
+        for (path, dynamic, shape), row in best.items()
+    ]
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "path",
+            "dynamic",
+            "shape",
+            "nr_entries",
+            "working_set_bytes",
+            "ns_min",
+            "ns_median",
+            "ns_max",
+        ],
+    )
+
+
+def model_checks(table: CostTable) -> pd.DataFrame:
+    """The cost model against measurement: path, shape, nr_entries, measured_ns, predicted_ns, error_percent.
+
+    The model adds up a latency for each serial load (``lookups.model``); nothing in it is fitted.
+    """
+    import pandas as pd
+
+    from workbench.lookups import model
+
+    rows = [
+        (c.row.path, c.row.shape, c.row.nr_entries, c.row.ns_median, c.predicted_ns, 100 * c.error)
+        for c in model.check(table)
+    ]
+    return pd.DataFrame(
+        rows, columns=["path", "shape", "nr_entries", "measured_ns", "predicted_ns", "error_percent"]
+    )

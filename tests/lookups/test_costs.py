@@ -114,7 +114,7 @@ def test_what_is_no_table_is_refused(tmp_path, text, told):
 
 
 def test_a_missing_table_names_the_shipped_ones(tmp_path):
-    with pytest.raises(InputError, match=r"No such file.*shipped tables: epyc-2vcpu, xeon-16vcpu"):
+    with pytest.raises(InputError, match=r"No such file.*shipped tables: .*epyc-2vcpu, .*xeon-16vcpu"):
         CostTable.load(tmp_path / "none.json")
 
 
@@ -191,7 +191,7 @@ def test_an_estimate_lies_between_its_neighbours(times, size):
 
 # The shipped ones
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", [name for name in shipped() if CostTable.load(name).reference])
 def test_reference_rows_are_the_file_s_numbers(name):
     found = CostTable.load(name)
     content = json.loads((data_dir() / "costs" / f"{name}.json").read_text())

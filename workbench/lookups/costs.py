@@ -300,7 +300,7 @@ def shipped() -> list[str]:
     Examples
     --------
     >>> shipped()
-    ['epyc-2vcpu', 'xeon-16vcpu']
+    ['epyc-2vcpu', 'epyc-2vcpu-full', 'xeon-16vcpu']
     """
     return sorted(path.stem for path in (data_dir() / "costs").glob("*.json"))
 

@@ -10,5 +10,6 @@ figures and its table as ordinary outputs.
 from workbench.widgets.base import LIVE, Explorer, PlotHost, plotly_gz
 from workbench.widgets.claims import ClaimsExplorer, claims_table
 from workbench.widgets.overhead import SHARES, MixExplorer, OverheadExplorer, exact_table, pinned_curve
+from workbench.widgets.paths import PathsExplorer
 from workbench.widgets.pins import PinsExplorer
 from workbench.widgets.structs import MAIL, FlagBudgetExplorer, StructExplorer, pfn_anatomy
