@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -318,32 +319,78 @@ def _claims(args: argparse.Namespace) -> Answer:
     return {"rows": [row.to_dict() for row in rows]}, text, 1 if surprising else 0
 
 
+#: What the keys of an import and of a replay are called in the text.
+_IMPORT_WORDS = {
+    "format": "read as",
+    "events": "events",
+    "pins": "  pins",
+    "unpins": "  unpins",
+    "not_pins": "  without FOLL_PIN",
+    "other_events": "events of other probes, left out",
+    "lost": "events lost",
+    "unparsed": "lines that could not be read",
+    "acquired_refs": "references taken",
+    "released_refs": "references dropped",
+    "outstanding": "held at the end",
+    "negative": "dropped but never taken",
+    "missed": "probe hits missed",
+    "overrun": "events that the ring dropped",
+    "vmstat_acquired": "vmstat's references taken",
+    "vmstat_released": "vmstat's references dropped",
+}
+_REPLAY_WORDS = {
+    "not_pins_dropped": "events without FOLL_PIN, left out",
+    "acquired_refs": "references taken",
+    "released_refs": "references dropped",
+    "outstanding_refs_end": "references held at the end",
+    "negative": "references dropped but never taken",
+    "folios_distinct": "distinct folios",
+    "folio_transitions": "first pins and last unpins of a folio",
+    "peak_live_folios": "most folios pinned at once",
+    "peak_live_folios_event": "  at event",
+    "peak_refs": "most references held at once",
+    "peak_refs_event": "  at event",
+    "live_folios_end": "folios pinned at the end",
+    "peak_entries": "most entries of a pfn map at once",
+    "longterm_pins": "pins with FOLL_LONGTERM",
+    "gup_fast_pins": "pins by gup_fast",
+}
+
+
 def _trace(args: argparse.Namespace) -> Answer:
     from workbench.pins.readers import import_text
 
     found = import_text(args.text, args.out, vmemmap_base=args.vmemmap_base, kernel=args.kernel)
     _say(f"incomplete: {why}" for why in found["why"])
+    if not found["gup_fast_known"]:
+        which = f"{found['format']} lines do not say which pins came through gup_fast"
+        _say([f"{which}: all count as such, an upper bound"])
 
     def text() -> str:
-        facts = [(key, found[key]) for key in ("format", "events", "pins", "unpins", "lost", "unparsed")]
-        facts += [("vmemmap base", f"{found['vmemmap_base']} ({found['vmemmap_base_source']})")]
-        facts += list(found["balance"].items())
-        return table(
-            ("", "value"), [(name, value if isinstance(value, int) else str(value)) for name, value in facts]
+        has = found | found["balance"]
+        facts = [(name, has[key]) for key, name in _IMPORT_WORDS.items() if key in has]
+        facts.insert(1, ("vmemmap base", f"{found['vmemmap_base']} ({found['vmemmap_base_source']})"))
+        complete = "complete" if found["complete"] else "incomplete, see the notes"
+        return "\n\n".join(
+            [
+                f"{printable(os.fspath(args.out))}: {complete}",
+                table(("", "value"), [(n, v if isinstance(v, int) else str(v)) for n, v in facts]),
+            ]
         )
 
     return found, text, 0 if found["complete"] else 1
 
 
 def _replay(args: argparse.Namespace) -> Answer:
-    from dataclasses import replace
-
+    from workbench import pfnmaps
+    from workbench.figures.pins import duration
     from workbench.kernel.config import KernelConfig
     from workbench.memory.machine import Machine
+    from workbench.memory.pfns import PfnSet
     from workbench.pins.replay import DESIGNS, MAPS, replay
 
     kernel = KernelConfig.preset(args.kernel) if args.kernel else KernelConfig()
-    end_pfn = Machine.load(args.machine).max_pfn if args.machine else None
+    end_pfn = Machine.load(args.machine).span if args.machine else None
     found = replay(
         args.trace,
         designs=_names(args.design) or DESIGNS,
@@ -355,18 +402,42 @@ def _replay(args: argparse.Namespace) -> Answer:
         proxy_bytes=args.proxy_bytes,
     )
     _say(f"incomplete: {why}" for why in found.why)
-    facts = found.to_dict()
+    said = found.to_dict()
+    settings = {
+        "kernel": found.kernel.name,
+        "nr_cpus": found.kernel.nr_cpus,
+        "proxy_bytes": found.proxy_bytes,
+        "granularity": found.granularity,
+        "span": found.span,
+        "gup_fast_known": found.meta.get("gup_fast_known", True),
+    }
+    facts = said | settings
 
     def text() -> str:
+        words = dict(_REPLAY_WORDS)
+        if not facts["gup_fast_known"]:
+            words["gup_fast_pins"] += ", at most"
         counts = [
-            (key.replace("_", " "), value)
-            for key, value in facts.items()
-            if isinstance(value, int) and not isinstance(value, bool)
+            (words.get(key, key.replace("_", " ")), value)
+            for key, value in said.items()
+            if isinstance(value, int) and not isinstance(value, bool) and key not in settings
         ]
-        if facts["lifetime_ns"]["median"]:
-            low, high = facts["lifetime_ns"]["median"]
-            counts.append(("median lifetime of a descriptor, ns, from", low))
-            counts.append(("  below", high))
+        about = [
+            f"kernel {found.kernel.name}, CPUs: {found.kernel.nr_cpus}, a descriptor for each "
+            f"{found.granularity}, a proxy object of {found.proxy_bytes} bytes (assumed)"
+        ]
+        if end_pfn is not None and found.span == end_pfn:
+            about.append(f"all pfns within {printable(args.machine)}")
+        lives = [
+            (what, " to ".join(duration(ns) for ns in facts["lifetime_ns"][key]))
+            for key, what in (("median", "median"), ("p99", "99th percentile"))
+            if facts["lifetime_ns"][key] and any(row.descriptor_bytes for row in found.designs)
+        ]
+        tables = [
+            name
+            for name in found.maps
+            if pfnmaps.get(name).counts(PfnSet.empty(), found.kernel, span=found.span).bytes
+        ]
         peaks = [
             (name, peak.peak_nodes, peak.peak_bytes, peak.alloc_total, peak.exact)
             for name, peak in found.maps.items()
@@ -375,19 +446,23 @@ def _replay(args: argparse.Namespace) -> Answer:
             (
                 row.design,
                 row.map,
-                row.peak_descriptors,
-                row.peak_bytes,
-                row.pins_met,
-                row.percent_met,
-                row.exact,
+                *(
+                    (row.peak_descriptors, row.peak_bytes, row.pins_met, row.percent_met, row.exact)
+                    if row.map or row.descriptor_bytes
+                    else (None,) * 5  # it keeps nothing for a pin
+                ),
             )
             for row in found.designs
         ]
         complete = "complete" if found.complete else "incomplete, see the notes"
+        of_what = "the machine" if found.span == end_pfn else "the trace"
         return "\n\n".join(
             [
-                f"{printable(found.name)}: {facts['seconds']:,.3f} s, {complete}",
+                "\n".join(
+                    [f"{printable(found.name)}: recorded {facts['seconds']:,.3f} s, {complete}", *about]
+                ),
                 table(("", "value"), counts),
+                *([table(("lifetime of a descriptor", "in"), lives)] if lives else []),
                 table(("pfn map", "peak nodes", "peak bytes", "nodes allocated", "exact"), peaks),
                 table(
                     (
@@ -400,6 +475,11 @@ def _replay(args: argparse.Namespace) -> Answer:
                         "exact",
                     ),
                     kept,
+                ),
+                *(
+                    [f"{', '.join(tables)}: sized for pfns 0 to {found.span - 1:#x}, the last of {of_what}"]
+                    if tables and found.span
+                    else []
                 ),
             ]
         )
@@ -467,6 +547,31 @@ def _two_counts(text: str) -> tuple[int, int]:
     if not (first.strip().isdecimal() and second.strip().isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not A,R: two whole numbers of pages")
     return int(first), int(second)
+
+
+_TEXT_HELP = "trace text, plain, .gz or .zst; or a folder that record.sh made; - reads standard input"
+
+
+class _Known:
+    """Names that are looked up only when a help text is shown: it takes imports."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]):
+        self._names = names
+
+    def __str__(self) -> str:
+        return ", ".join(self._names())
+
+
+def _known_designs() -> Iterable[str]:
+    from workbench import designs
+
+    return designs.names(variants=True)
+
+
+def _known_maps() -> Iterable[str]:
+    from workbench import pfnmaps
+
+    return pfnmaps.registry()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -611,7 +716,7 @@ def _parser() -> argparse.ArgumentParser:
         "workbench trace import data/traces/bpftrace-pins.txt.gz -o pins.parquet",
     )
     sub.add_argument("what", choices=["import"])
-    sub.add_argument("text", metavar="TEXT", help="plain, .gz or .zst; - reads standard input")
+    sub.add_argument("text", metavar="TEXT", help=_TEXT_HELP)
     sub.add_argument("-o", dest="out", metavar="OUT.parquet", required=True)
     sub.add_argument("--vmemmap-base", metavar="HEX", help="default: the trace's own, else inferred")
     sub.add_argument("--kernel", metavar="REL", help="the release that recorded, such as 6.12.95")
@@ -623,14 +728,14 @@ def _parser() -> argparse.ArgumentParser:
         "workbench replay data/traces/pins-fio.parquet --design dynamic_page --map two_level",
     )
     sub.add_argument("trace", metavar="TRACE.parquet", help="a pin trace, or the name of a shipped one")
-    sub.add_argument(
-        "--design",
-        nargs="+",
-        action="extend",
-        metavar="NAME",
-        help="default: foll_pin, proxy_bit, dynamic_page",
-    )
-    sub.add_argument("--map", nargs="+", action="extend", metavar="NAME", help="beside the XArray")
+    # "-1,-1" is a wrong value of --vmstat, not an option that nobody knows.
+    sub._negative_number_matcher = re.compile(r"-[\d.,-]+$")
+    for option, names, about in (
+        ("--design", _known_designs, "default: foll_pin, proxy_bit, dynamic_page; known: %(names)s"),
+        ("--map", _known_maps, "pfn maps beside the XArray; known: %(names)s"),
+    ):
+        action = sub.add_argument(option, nargs="+", action="extend", metavar="NAME")
+        vars(action).update(names=_Known(names), help=about)
     sub.add_argument(
         "--vmstat",
         type=_two_counts,
@@ -644,7 +749,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a descriptor for each folio (default), or for each base page (an upper bound)",
     )
     sub.add_argument(
-        "--machine", metavar="MACHINE", help="what it was recorded on: pfns beyond it are noticed"
+        "--machine",
+        metavar="MACHINE",
+        help="what it was recorded on: a capture, 'live', or a spec; pfns beyond it are noticed",
     )
     sub.add_argument("--kernel", metavar="PRESET", help="sizes and slabs (default: x86-64)")
     sub.add_argument("--nr-cpus", type=_positive, default=2, metavar="N", help="SLUB's slab order goes by it")

@@ -1,5 +1,6 @@
 """Parquet files that are no pin trace, or a broken one: one line that names the file and the place."""
 
+import gzip
 import json
 
 import numpy as np
@@ -61,6 +62,9 @@ def test_a_column_that_is_missing_mistyped_doubled_or_has_holes_is_named(column,
 
 
 @pytest.mark.parametrize(("column", "values", "rule"), [
+    ("ts_ns", [0, 1, -(1 << 62)], "row 2: -4611686018427387904 must be 0..2^62 ns"),
+    ("ts_ns", [0, (1 << 62) + 1, 1], "row 1: 4611686018427387905 must be"),
+    ("pfn", [0, 1, 1 << 52], "row 2: 4503599627370496 must be below 2^52"),
     ("op", [1, 0, -1], "row 1: 0 must be"), ("op", [1, 1, -128], "row 2: -128 must be"),
     ("nr", [1, 1, 0], "row 2: 0 must be 1"), ("nr", [1, -(1 << 31), 1], "row 1: -2147483648 must be"),
     ("order", [0, 64, 0], "row 1: 64 must be"), ("order", [-2, 0, 0], "row 0: -2 must be"),
@@ -69,7 +73,7 @@ def test_a_column_that_is_missing_mistyped_doubled_or_has_holes_is_named(column,
 ])  # fmt: skip
 def test_a_value_out_of_range_is_named_with_its_row(column, values, rule, tmp_path):
     at = GOOD.column_names.index(column)
-    new = pa.array(values, GOOD.schema.field(column).type)
+    new = pa.array(values, "uint64" if column == "pfn" else GOOD.schema.field(column).type)
     assert rule in said(write(tmp_path / "t", GOOD.set_column(at, column, new)))
 
 
@@ -85,11 +89,35 @@ def test_files_that_are_no_pin_trace_are_refused(tmp_path):
     for table in (GOOD, pa.table({"a": [1]}), pa.table({})):
         pq.write_table(table, tmp_path / "foreign")
         assert "no key 'pin_trace'" in said(tmp_path / "foreign")
-    for name, content in {"empty": b"", "text": b"hi\n" * 99, "magic": b"PAR1", "zeros": bytes(9999)}.items():
+    for name, content in {"empty": b"", "magic": b"PAR1", "zeros": bytes(9999)}.items():
         (tmp_path / name).write_bytes(content)
-        assert "not a readable Parquet file" in said(tmp_path / name)
+        assert "damaged or cut short" in said(tmp_path / name)
+    for name, content, what in (
+        ("text", b"hi\n" * 99, "this is text"), ("gz", gzip.compress(b"hi"), "packed by gzip"),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        assert what in said(tmp_path / name) and "workbench trace import" in said(tmp_path / name)
     assert "not a folder" in said(tmp_path)
-    assert "no such trace" in said(tmp_path / "none")
+    (tmp_path / "trace.txt").write_text("")
+    assert "this is a recording: import it first" in said(tmp_path)
+    assert "no such file" in said(tmp_path / "none")
+    for name, what in {"none": "shipped ones are pins-fio", "none.parquet": "no such file"}.items():
+        with pytest.raises(InputError, match=what):
+            load_trace(name)
+
+
+def test_a_path_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(write(tmp_path / "t", GOOD).parent))
+    assert len(load_trace("~/t")) == 3
+
+
+def test_only_take_hides_which_path_a_pin_came_through(tmp_path):
+    trace = load_trace(write(tmp_path / "t", GOOD))
+    assert (trace.knows_fast, trace.is_fast.any()) == (True, False)
+    at = GOOD.column_names.index("probe")
+    probes = pa.array(["take", "grab_fast", "put"]).dictionary_encode()
+    trace = load_trace(write(tmp_path / "t", GOOD.set_column(at, "probe", probes)))
+    assert (trace.knows_fast, trace.is_fast.tolist()) == (False, [True, True, False])
 
 
 def test_an_empty_trace_is_one_empty_batch(tmp_path):

@@ -229,7 +229,7 @@ def test_two_tools_in_one_text_are_refused(refuse):
 def test_a_line_out_of_range_is_counted_and_makes_it_incomplete(bad, read):
     found, trace = read(PAIR[0], bad, PAIR[1])
     assert (len(trace), found["unparsed"]) == (2, 1)
-    assert found["why"][0].startswith("1 lines could not be read; the first is line 2: ")
+    assert found["why"][0].startswith("1 line could not be read; the first is line 2: ")
 
 
 @pytest.mark.parametrize(("said", "nr"), [
@@ -244,7 +244,7 @@ def test_a_line_out_of_range_is_counted_and_makes_it_incomplete(bad, read):
 def test_every_tools_notice_of_loss_makes_it_incomplete(said, nr, read):
     found, _ = read(PAIR[0], said, b"\n", PAIR[1])
     assert (found["lost"], found["unparsed"]) == (nr, 0)
-    assert f"lost {nr} events" in found["why"][0]
+    assert f"lost {nr} event{'s' * (nr > 1)} or" in found["why"][0]
 
 
 def test_a_ring_that_was_not_overwritten_is_complete(read):
@@ -266,7 +266,7 @@ def test_a_wrong_base_is_refused_and_one_that_fits_is_named(refuse):
 def test_pages_beyond_the_machine_are_dropped_and_counted(read, refuse):
     beyond = line(page=BASE + 64 * 1000, seconds="1.0000015")
     found, trace = read(PAIR[0], beyond, PAIR[1], end_pfn=1000)
-    assert (len(trace), found["why"]) == (2, ["1 events were dropped: their pages lie outside pfns 0..0x3e8"])
+    assert (len(trace), found["why"]) == (2, ["1 event was dropped: its page lies outside pfns 0..0x3e8"])
     assert "outside pfns 0..0x7" in refuse(*PAIR, end_pfn=7)
 
 

@@ -56,7 +56,7 @@ def record(said):
     comm = said["comm"].lstrip(b" ")[:16]
     cpu, pid = int(said["cpu"]), int(said["pid"])
     if "ns" in said:
-        ts_ns, probe = int(said["ns"]), {b"A": "grab", b"R": "put"}[said["op"]]
+        ts_ns, probe = int(said["ns"]), {b"A": "take", b"R": "put"}[said["op"]]
         values = {b"page": number(b"0x" + said["page"]), b"flags": number(b"0x" + said["flags"])}
         refs = int(said["nr"])
     else:

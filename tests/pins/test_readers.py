@@ -29,12 +29,17 @@ def test_the_ftrace_text_becomes_the_very_rows_of_its_parquet(tmp_path):
         "negative": 0,
     }
     assert (found["complete"], found["unparsed"], found["lost"]) == (True, 0, 0)
+    assert (found["not_pins"], found["gup_fast_known"], ours.knows_fast) == (56, True, True)
+    assert [ours.probe_names[k] for k in ours.probe] == [known.probe_names[k] for k in known.probe]
 
 
 def test_bpftraces_text_balances(tmp_path):
     found = import_text(TRACES / "bpftrace-pins.txt.gz", tmp_path / "out.parquet")
     assert (found["balance"]["acquired_refs"], found["balance"]["released_refs"]) == (50696, 50696)
-    assert found["complete"]
+    assert found["complete"] and not found["gup_fast_known"]
+    assert found["events"] == found["pins"] + found["unpins"] + found["not_pins"]
+    trace = load_trace(tmp_path / "out.parquet")
+    assert not trace.knows_fast and np.array_equal(trace.is_fast, trace.op > 0)
 
 
 @pytest.mark.parametrize(("name", "events"), [
@@ -115,7 +120,7 @@ WHOLE = {
     ("trace.txt", "", None),
     ("trace.txt", GRAB.format(3, PAGE, 7), "7 references are still held"),
     ("trace.txt", PUT.format(3, PAGE, 7), "7 references were dropped that nobody had taken"),
-    ("trace.txt", PUT.format(3, PAGE + 64, 1) + GRAB.format(4, PAGE, 1), "1 references were dropped"),
+    ("trace.txt", PUT.format(3, PAGE + 64, 1) + GRAB.format(4, PAGE, 1), "1 reference was dropped"),
     ("trace.txt", "CPU:0 [LOST 9 EVENTS]\n", "lost 9 events"),
     ("trace.txt", "# entries-in-buffer/entries-written: 2/6\n", "lost 4 events"),
     ("trace.txt", "half a li", "could not be read"),

@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from workbench.pins.trace import TAKE
+
 
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
@@ -34,10 +36,11 @@ RECORD = np.dtype(
     },
     align=True,
 )
-PROBES = ("grab_fast", "grab", "put")
+#: The probes as rows name them; the last where a tool prints one line for both grabs (bpftrace).
+PROBES = ("grab_fast", "grab", "put", TAKE)
 KINDS = ("ftrace", "trace-cmd report", "perf script", "bpftrace")
 FTRACE, TRACE_CMD, PERF, BPFTRACE = range(4)
-_GRAB_FAST, _GRAB, _PUT, _VB = range(4)
+_GRAB_FAST, _GRAB, _PUT, _TAKE, _VB = range(5)
 _ODD, _OTHER, _PIN, _VMEMMAP = range(4)  # what a line turned out to be
 
 COMM_BYTES = 16  # TASK_COMM_LEN, include/linux/sched.h, v6.12; the columns of ftrace and perf are as wide
@@ -60,13 +63,11 @@ NR_STATE = FIRST_LINE + 2 * len(KINDS)  # first line and number of events, for e
 #: try_grab_folio() is what gup_fast calls, but the first argument means the same.
 _NAMES = [
     (prefix + name, probe)
-    for probe, names in enumerate(
-        (
-            (b"grab_fast", b"try_grab_folio_fast"),
-            (b"grab", b"try_grab_folio", b"try_grab_page"),
-            (b"put", b"gup_put_folio"),
-            (b"vb",),
-        )
+    for probe, names in (
+        (_GRAB_FAST, (b"grab_fast", b"try_grab_folio_fast")),
+        (_GRAB, (b"grab", b"try_grab_folio", b"try_grab_page")),
+        (_PUT, (b"put", b"gup_put_folio")),
+        (_VB, (b"vb",)),
     )
     for name in names
     for prefix in (b"", b"pin_")
@@ -368,7 +369,7 @@ def _bpftrace_line(buf, s, e, f):
     if k - 2 < i or _at(buf, k - 2) != 32 or not (op == 65 or op == 82):
         return _ODD
     f[_COMM], f[_COMM_END], f[_KIND] = i, k - 2, BPFTRACE
-    f[_PROBE] = _PUT if op == 82 else _GRAB
+    f[_PROBE] = _PUT if op == 82 else _TAKE
     f[_SEEN] = 0
     good = 1 <= f[_NR] <= 0x7FFF_FFFF and 0 <= f[_FLAGS] <= 0xFFFF_FFFF
     return _PIN if good and f[_CPU] < 65536 and f[_PID] <= 0x7FFF_FFFF else _ODD

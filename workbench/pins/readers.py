@@ -29,7 +29,7 @@ import numpy as np
 from workbench.errors import InputError, printable
 from workbench.kernel.config import KernelConfig, kernel_version
 from workbench.pins.recording import Recording
-from workbench.pins.trace import Trace, TraceWriter, check_output, foll_pin
+from workbench.pins.trace import MAX_PFNS, TAKE, Trace, TraceWriter, check_output, counted, foll_pin
 
 _BLOCK_BYTES = 2 << 20
 _HOPELESS_BYTES = 64 << 20  # a text without any event so far is given up: /dev/zero, a disk image; assumed
@@ -78,6 +78,7 @@ class _Found:
     lowest: int = 0  # pointers, signed
     highest: int = -1 << 63
     max_cpu: int = 0
+    earliest_ns: int = 1 << 62
     latest_ns: int = -1
     reordered: int = 0
     back_ns: int = 0
@@ -89,6 +90,7 @@ class _Found:
         self.lowest = min(self.lowest, int(rows["page"].min()))
         self.highest = max(self.highest, int(rows["page"].max()))
         self.max_cpu = max(self.max_cpu, int(rows["cpu"].max()))
+        self.earliest_ns = min(self.earliest_ns, int(rows["ts_ns"].min()))
         before = np.maximum.accumulate(np.concatenate([[self.latest_ns], rows["ts_ns"]]))
         back = before[:-1] - rows["ts_ns"]
         self.reordered += int(np.count_nonzero(back > 0))
@@ -152,7 +154,9 @@ def import_text(
     Returns
     -------
     dict
-        ``complete`` is false, and ``why`` says why, where something is known to be missing.
+        ``complete`` is false, and ``why`` says why, where something is known to be missing. ``not_pins``
+        are events without FOLL_PIN. ``gup_fast_known`` is false where the text does not say which pins came
+        through gup_fast (bpftrace): they have the probe ``take``, and count as gup_fast's.
 
     Examples
     --------
@@ -175,8 +179,11 @@ def import_text(
     with _as_input_error("written", out):
         check_output(out)
     with _as_input_error("written", out), tempfile.TemporaryFile(dir=out.parent) as spool:
-        found = _to_records(text, spool, release)
+        found = _to_records(text, spool, release, recording)
         kind = _one_kind(found)
+        probes = _parser().PROBES
+        if kind != "bpftrace":
+            probes = tuple(name for name in probes if name != TAKE)  # the last one: codes stay
         base, source = _vmemmap_base(found, by_hand, config)
         with TraceWriter(
             out,
@@ -185,7 +192,8 @@ def import_text(
             zstd_level=3,
         ) as writer:
             result = {
-                **_to_rows(spool, found, writer, base, config, release, end_pfn),
+                **_to_rows(spool, found, writer, base, config, release, end_pfn, probes),
+                "gup_fast_known": TAKE not in probes,
                 "lost": found.lost,
                 "unparsed": found.unparsed,
                 "other_events": int(found.state[_parser().OTHER]),
@@ -344,7 +352,9 @@ def _blocks(found: _Found) -> Iterator[tuple[bytearray, int, int]]:
 # -- lines to records ---------------------------------------------------------------------------------------
 
 
-def _to_records(text: Path, spool: IO[bytes], release: str | None) -> _Found:
+def _to_records(
+    text: Path, spool: IO[bytes], release: str | None, recording: Recording | None
+) -> _Found:
     """The first pass: every reference in the text as a record in `spool`."""
     parse = _parser()
     found = _Found(text, np.zeros(parse.NR_STATE, dtype=np.int64))
@@ -373,13 +383,18 @@ def _to_records(text: Path, spool: IO[bytes], release: str | None) -> _Found:
     names = comms[: state[parse.NR_COMMS]]
     found.comms = tuple(row[:2].tobytes()[: int(row[2])].decode("utf-8", "backslashreplace") for row in names)
     if found.lost:
-        found.why.append(f"the tracer says that it lost {found.lost:,} events or more")
+        found.why.append(f"the tracer says that it lost {counted(found.lost, 'event', 'events')} or more")
     if found.unparsed:
-        found.why.append(f"{found.unparsed:,} lines could not be read; the first is {found.first_unparsed}")
+        lines = counted(found.unparsed, "line", "lines")
+        found.why.append(f"{lines} could not be read; the first is {found.first_unparsed}")
     if found.back_ns > _BACKWARDS_NS:
         found.why.append(f"time goes back by {found.back_ns / 1e9:.3f} s; are these several recordings?")
     if not found.nr_rows:
         what = found.hint or "known are ftrace, trace-cmd report, perf script and bpftrace lines"
+        if recording and (found.nr_events or not found.unparsed):
+            why = found.why + recording.objections({"acquired_refs": 0, "released_refs": 0})
+            what = why[0] if why else "nothing was pinned meanwhile, and the kernel's counters agree"
+            raise InputError(f"no pin event in it; {what}", file=text)
         raise InputError(f"no pin event in it; {what}{found.shown}", file=text)
     return found
 
@@ -404,7 +419,7 @@ def _one_kind(found: _Found) -> str:
 
 def _nr_pfns(config: KernelConfig, end_pfn: int | None) -> int:
     """Pfns that the machine can have; 52 bits is what 5-level paging and 64K pages allow."""
-    return end_pfn or 1 << (max(52, config.max_physmem_bits) - config.page_shift)
+    return min(end_pfn, MAX_PFNS) if end_pfn else 1 << (max(52, config.max_physmem_bits) - config.page_shift)
 
 
 def _vmemmap_base(found: _Found, by_hand: int | None, config: KernelConfig) -> tuple[int, str]:
@@ -500,13 +515,13 @@ def _to_rows(
     config: KernelConfig,
     release: str | None,
     end_pfn: int | None,
+    probes: tuple[str, ...],
 ) -> dict[str, Any]:
     """The second pass: pointers to pfns, the balance, and the Parquet file."""
     parse = _parser()
     size, pin_bit, nr_pfns = config.sizeof_page, foll_pin(release), _nr_pfns(config, end_pfn)
-    balance, nr, nr_bad, first_ns = _Balance(), {1: 0, -1: 0}, 0, None
+    balance, nr, nr_bad = _Balance(), {1: 0, -1: 0}, 0
     for rows in _in_order(spool, found):
-        first_ns = int(rows["ts_ns"][0]) if first_ns is None else first_ns
         page, head = rows["page"] - base, rows["folio"] - base
         good = (page >= 0) & (page < nr_pfns * size) & (page % size == 0)
         good &= (head >= 0) & (head <= page) & (page - head < parse.MAX_FOLIO) & (head % size == 0)
@@ -524,13 +539,13 @@ def _to_rows(
         writer.write(
             Trace(
                 **as_they_are,
-                ts_ns=rows["ts_ns"] - first_ns,
+                ts_ns=rows["ts_ns"] - found.earliest_ns,
                 op=op,
                 probe=rows["probe"].astype(np.int32),
                 pfn=page // size,
                 head_off=(page - head) // size,
                 comm_names=found.comms,
-                probe_names=parse.PROBES,
+                probe_names=probes,
             )
         )
     if 2 * nr_bad > found.nr_rows:
@@ -543,15 +558,23 @@ def _to_rows(
         )
     held, why = balance.result(), found.why
     if nr_bad:
-        why.append(f"{nr_bad:,} events were dropped: their pages lie outside pfns 0..{nr_pfns:#x}")
+        dropped = counted(nr_bad, "event was dropped: its page lies", "events were dropped: their pages lie")
+        why.append(f"{dropped} outside pfns 0..{nr_pfns:#x}")
     if not nr[1] and not nr[-1]:
         why.append(
             f"no event has FOLL_PIN ({pin_bit:#x}); is the kernel release {release or 'unknown'} right?"
         )
     if held["negative"]:
-        why.append(f"{held['negative']:,} references were dropped that nobody had taken")
+        dropped = counted(held["negative"], "reference was", "references were")
+        why.append(f"{dropped} dropped that nobody had taken")
     if held["outstanding"]:
-        why.append(
-            f"{held['outstanding']:,} references are still held at the end: releases lost, or yet to come"
-        )
-    return {"events": found.nr_rows - nr_bad, "pins": nr[1], "unpins": nr[-1], "balance": held}
+        still = counted(held["outstanding"], "reference is", "references are")
+        why.append(f"{still} still held at the end: releases lost, or yet to come")
+    events = found.nr_rows - nr_bad
+    return {
+        "events": events,
+        "pins": nr[1],
+        "unpins": nr[-1],
+        "not_pins": events - nr[1] - nr[-1],
+        "balance": held,
+    }

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
+from workbench.pins.trace import counted
 
 _COUNTERS = ("nr_foll_pin_acquired", "nr_foll_pin_released")
 
@@ -67,13 +68,14 @@ class Recording:
         profile = re.findall(r"^ *(\S+) +\d+ +(\d+)$", self._text("kprobe_profile.txt", why), re.M)
         found["missed"] = sum(int(misses) for _, misses in profile)
         if found["missed"]:
-            why.append(f"kprobe_profile: {found['missed']:,} probe hits were missed")
+            hits = counted(found["missed"], "probe hit was", "probe hits were")
+            why.append(f"kprobe_profile: {hits} missed")
         stats = self._text("stats.txt", why)
         found["overrun"] = sum(
             int(nr) for nr in re.findall(r"(?:overrun|dropped events): (\d+)", stats)
         )  # overrun, commit overrun, dropped events
         if found["overrun"]:
-            why.append(f"per_cpu/*/stats: the ring dropped {found['overrun']:,} events")
+            why.append(f"per_cpu/*/stats: the ring dropped {counted(found['overrun'], 'event', 'events')}")
         before, start, end, after = (
             _counters(self._text(f"vmstat.{when}.txt", why)) for when in ("before", "start", "end", "after")
         )
@@ -88,6 +90,12 @@ class Recording:
                 grew = f"{most:,}" if least == most else f"{least:,} to {most:,}"
                 why.append(f"vmstat {counter} grew by {grew}, the trace has {balance[ours]:,}")
         return found
+
+    def objections(self, balance: Mapping[str, int]) -> list[str]:
+        """What disagrees with a trace of that balance; empty where the recording is whole."""
+        why: list[str] = []
+        self.check(balance, why)
+        return why
 
     def _text(self, name: str, why: list[str]) -> str:
         path = self.folder / name

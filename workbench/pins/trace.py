@@ -10,7 +10,7 @@ cpu        uint8 or uint16   where it happened
 pid        int32             who ran there; of a release: whoever was interrupted
 comm       dictionary        its name
 op         int8              +1 a reference is taken, -1 dropped
-probe      dictionary        which probe saw it: grab_fast, grab, put
+probe      dictionary        which probe saw it: grab_fast, grab, put; take: one of the two grabs
 pfn        uint32 or uint64  the page that the kernel was given; of a release: the folio's head
 nr         int32             references; of grab_fast: consecutive base pages from pfn
 order      int8              the folio's order, -1 where the probe cannot know it
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+#: A reference taken by grab_fast or grab: the tool does not say which.
+TAKE = "take"
+#: What a row may hold at most: 146 years, and the pfns of 64-bit physical addresses.
+MAX_NS, MAX_PFNS = 1 << 62, 1 << 52
 #: Value of "format" under the metadata key "pin_trace".
 FORMAT = "pin-trace/1"
 #: Rows in a row group, and in a batch of `iter_batches`: memory stays bounded, deltas stay long. Assumed.
@@ -61,6 +65,17 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "head_off": ("int32",),
 }
 _NAMES = ("comm", "probe")
+
+
+def counted(nr: int, one: str, many: str) -> str:
+    """A number and its noun.
+
+    Examples
+    --------
+    >>> counted(1, "event was", "events were"), counted(1581, "event was", "events were")
+    ('1 event was', '1,581 events were')
+    """
+    return f"{nr:,} {one if nr == 1 else many}"
 
 
 def foll_pin(kernel: str | None) -> int:
@@ -139,18 +154,23 @@ class Trace:
 
     @property
     def is_fast(self) -> np.ndarray:
-        """Which rows came through gup_fast, where interrupts are off."""
-        fast = [code for code, name in enumerate(self.probe_names) if name.endswith("grab_fast")]
+        """Which rows came through gup_fast, where interrupts are off; an upper bound if not `knows_fast`."""
+        fast = [c for c, name in enumerate(self.probe_names) if name.endswith("grab_fast") or name == TAKE]
         return np.isin(self.probe, fast)
+
+    @property
+    def knows_fast(self) -> bool:
+        """Whether the tool told gup_fast from the slow path. Goes by names: the same in every batch."""
+        return TAKE not in self.probe_names
 
     @property
     def why(self) -> tuple[str, ...]:
         """Why the trace is known to be incomplete, by its own metadata; empty where nothing says so."""
         said = [str(reason) for reason in self.meta.get("why", ())]
         if not said:
-            for key, what in (("lost", "events lost"), ("missed", "probe hits missed")):
+            for key, what in (("lost", "event{} lost"), ("missed", "probe hit{} missed")):
                 if nr := self.meta.get(key):
-                    said.append(f"{nr} {what}")
+                    said.append(f"{nr} {what.format('' if nr == 1 else 's')}")
             if self.meta.get("complete") is False and not said:
                 said.append("marked incomplete when it was imported")
         return tuple(said)
@@ -287,6 +307,7 @@ def iter_batches(path: str | os.PathLike[str], rows: int = BATCH_ROWS) -> Iterat
     import pyarrow.parquet as pq
 
     file = _find(path)
+    _check_magic(file)
     with _readable(file), pq.ParquetFile(file) as parquet:
         meta = _metadata(parquet, file)
         _check_types(parquet.schema_arrow, file)
@@ -314,14 +335,43 @@ def shipped() -> dict[str, Path]:
 
 def _find(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
-    if not file.exists():
+    with contextlib.suppress(RuntimeError):  # ~nobody stays as it is
+        file = file.expanduser()
+    try:
+        exists = file.exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL in it
+        exists = False
+    if not exists:
         names = shipped()
         if str(path) not in names:
-            raise InputError(f"no such trace; the shipped ones are {', '.join(names)}", file=file)
+            is_name = os.sep not in os.fspath(path) and file.suffix != ".parquet"
+            rule = f"no such trace; the shipped ones are {', '.join(names)}" if is_name else "no such file"
+            raise InputError(rule, file=file)
         file = names[str(path)]
+    if file.is_dir() and any(file.glob("trace.txt*")):
+        raise InputError(f"this is a recording: {_IMPORT}", file=file)
     if not file.is_file():
         raise InputError("a trace is one Parquet file, not a folder or a device", file=file)
     return file
+
+
+_IMPORT = "import it first with 'workbench trace import'"
+
+
+def _check_magic(file: Path) -> None:
+    """Text and archives of text are not damaged Parquet files: say what to do with them."""
+    with _readable(file), file.open("rb") as opened:
+        start = opened.read(512)
+    packed = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+    for magic, name in packed.items():
+        if start.startswith(magic):
+            raise InputError(f"this is packed by {name}: if it is text, {_IMPORT}", file=file)
+    if start and not start.startswith(b"PAR") and not start.translate(None, _TEXT):
+        raise InputError(f"this is text, not a pin trace: {_IMPORT}", file=file)
+
+
+#: Bytes that text is made of: whatever is printed, above ASCII too, and white space.
+_TEXT = bytes([9, 10, 13, *range(32, 127), *range(128, 256)])
 
 
 @contextlib.contextmanager
@@ -331,9 +381,9 @@ def _readable(file: Path, place: str | None = None) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise InputError(
-            f"not a readable Parquet file ({reason}); was it cut short?", file=file, place=place
+            f"not a readable Parquet file ({reason}); it is damaged or cut short", file=file, place=place
         ) from None
 
 
@@ -411,8 +461,10 @@ def _to_trace(
 
 
 def _check_values(columns: dict[str, np.ndarray], file: Path, first: int) -> None:
-    pfn = columns["pfn"]
+    pfn, ts_ns = columns["pfn"], columns["ts_ns"]
     for column, wrong, rule in (
+        ("ts_ns", (ts_ns < 0) | (ts_ns > MAX_NS), "must be 0..2^62 ns"),
+        ("pfn", pfn.astype(np.uint64) >= MAX_PFNS, "must be below 2^52"),
         ("op", np.abs(columns["op"]) != 1, "must be +1 or -1"),
         ("nr", columns["nr"] < 1, "must be 1 or more"),
         ("order", (columns["order"] < -1) | (columns["order"] > 63), "must be -1 (unknown) or 0..63"),
