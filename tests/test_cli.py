@@ -181,3 +181,52 @@ def test_text_is_for_people(capsys, command):
     status, out, _ = run(capsys, *command)
     assert status == 0
     assert not out.startswith("{")
+
+
+# -- pins ---------------------------------------------------------------------------------------------------
+
+
+def test_replay_says_with_what_settings_and_where(capsys):
+    machine = "amd64-66g-pc-1gblocks-hole"
+    args = ("replay", "pins-fio", "--map", "two_level", "--machine", machine, "--nr-cpus", 8)
+    found = answer(capsys, *args)
+    assert (found["kernel"], found["nr_cpus"], found["proxy_bytes"]) == ("x86-64", 8, 64)
+    assert (found["granularity"], found["gup_fast_known"]) == ("folio", True)
+    _, out, _ = run(capsys, *args)
+    assert f"all pfns within {machine}" in out and "pins-fio: recorded 12.182 s, complete\n" in out
+    assert f"two_level: sized for pfns 0 to {found['span'] - 1:#x}, the last of the machine" in out
+    assert "918 us to 983 us" in out
+    assert "foll_pin                                -" in out
+
+
+def test_a_design_without_descriptors_has_no_lifetime_of_one(capsys):
+    _, out, _ = run(capsys, "replay", "pins-fio", "--design", "foll_pin")
+    assert "lifetime" not in out
+
+
+def test_the_machine_of_a_replay_ends_with_its_last_region(capsys):
+    from workbench.memory.machine import Machine
+
+    machine = Machine.load("debian-6.12-4g-nvdimm2g")
+    assert machine.span > machine.max_pfn  # the pmem lies above RAM
+    assert answer(capsys, "replay", "pins-fio", "--machine", machine.name)["span"] == machine.span
+
+
+def test_text_says_where_gup_fast_is_an_upper_bound(capsys, tmp_path):
+    out = tmp_path / "out.parquet"
+    _, text, err = run(capsys, "trace", "import", data_dir() / "traces/bpftrace-pins.txt.gz", "-o", out)
+    assert "  without FOLL_PIN " in text and "which pins came through gup_fast" in err
+    status, text, _ = run(capsys, "replay", out)
+    assert status == 0 and "pins by gup_fast, at most" in text
+    assert answer(capsys, "replay", out)["gup_fast_known"] is False
+
+
+def test_a_negative_counter_is_a_wrong_value(capsys):
+    assert "'-1,-1' is not A,R" in refused(capsys, "replay", "pins-fio", "--vmstat", "-1,-1")
+
+
+def test_help_of_replay_names_the_designs_and_maps(capsys):
+    with pytest.raises(SystemExit):
+        main(["replay", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "memdesc32, memdesc16" in out and "flat, maple" in out

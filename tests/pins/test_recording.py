@@ -151,3 +151,15 @@ def test_a_folder_without_one_trace_text_is_refused(folder):
         path.unlink()
     with pytest.raises(InputError, match=r"no trace\.txt"):
         Recording.load(folder)
+
+
+def test_a_recording_in_which_nothing_was_pinned_says_so(folder, tmp_path):
+    first = gzip.decompress((folder / "trace.txt.gz").read_bytes()).split(b"\n", 1)[0]
+    (folder / "trace.txt.gz").write_bytes(gzip.compress(first + b"\n"))
+    with pytest.raises(InputError, match="no pin event in it; vmstat nr_foll_pin_acquired grew by 7,352"):
+        imported(folder, tmp_path)
+    for when in ("start", "end", "after"):
+        shutil.copy(folder / "vmstat.before.txt", folder / f"vmstat.{when}.txt")
+    with pytest.raises(InputError, match="nothing was pinned meanwhile, and the kernel's counters agree"):
+        imported(folder, tmp_path)
+    assert not (tmp_path / "out.parquet").exists()
