@@ -8,6 +8,7 @@ Both under KASLR.
 import gzip
 import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from workbench import InputError
 from workbench.cli import main
+from workbench.pins import recording
 from workbench.pins.readers import import_text
 from workbench.pins.recording import Recording
 from workbench.pins.trace import load_trace
@@ -163,3 +165,17 @@ def test_a_recording_in_which_nothing_was_pinned_says_so(folder, tmp_path):
     with pytest.raises(InputError, match="nothing was pinned meanwhile, and the kernel's counters agree"):
         imported(folder, tmp_path)
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_the_recipe_for_publishing_leaves_names_and_addresses_out(tmp_path, monkeypatch):
+    imported(DATA / FPROBE, tmp_path)
+    (tmp_path / "out.parquet").rename(tmp_path / "pins.parquet")
+    guide = Path(recording.__file__).with_name("record.md").read_text()
+    recipe = re.search(r"(?:^    .*\n)*^    .*public\.parquet.*\n", guide, re.M)
+    assert recipe
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent(recipe[0]), {})
+    before, after = load_trace("pins.parquet"), load_trace("./public.parquet")
+    assert "vmemmap_base" in before.meta and "vmemmap_base" not in after.meta and after.complete
+    assert set(after.comm_names).isdisjoint(before.comm_names) and not after.pid.any()
+    assert np.array_equal(after.pfn, before.pfn)
