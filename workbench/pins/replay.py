@@ -30,7 +30,7 @@ from workbench.kernel.slab import SlabCache
 from workbench.memory.pfns import PfnSet
 from workbench.pfnmaps import MapCounts, PfnMap
 from workbench.pins.select import LONGTERM
-from workbench.pins.trace import Trace, iter_batches
+from workbench.pins.trace import Trace, counted, iter_batches
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -608,7 +608,7 @@ def replay(
         bin_ns=1 << int(s[engine.BIN_SHIFT]),
         snapshots=tuple(moments),
         proxy_bytes=proxy_bytes,
-        knows_fast=getattr(seen.last, "knows_fast", True),
+        knows_fast=seen.last.knows_fast,
     )
 
 
@@ -644,13 +644,16 @@ def _why(
             grew = f"{theirs:,}" if isinstance(theirs, int) else repr(theirs)
             why.append(f"vmstat nr_foll_pin_{counter} grew by {grew}, the trace has {ours:,}")
     if nr := int(s[engine.NEGATIVE]):
-        why.append(f"{nr:,} references were dropped that nobody had taken")
+        why.append(counted(nr, "reference was", "references were") + " dropped that nobody had taken")
     if all(agree):  # the machine held them too
         why = [reason for reason in why if "still held at the end" not in reason]
     elif nr := int(s[engine.REFS]):
-        why.append(f"{nr:,} references are still held at the end: releases lost, or yet to come")
+        why.append(
+            counted(nr, "reference is", "references are")
+            + " still held at the end: releases lost, or yet to come"
+        )
     if nr := int(s[engine.BACKWARDS]):
-        why.append(f"time goes back in {nr:,} places")
+        why.append("time goes back in " + counted(nr, "place", "places"))
     if end_pfn is not None and seen.max_pfn >= end_pfn:
         why.append(f"pfn {seen.max_pfn:#x} is beyond the machine, whose last is {end_pfn - 1:#x}")
     if not s[engine.EVENTS]:

@@ -610,7 +610,7 @@ def measure(trace: Trace) -> dict[str, Any]:
     least = np.zeros(folios.size, np.int64)
     np.maximum.at(least, index, np.ceil(np.log2(pins.head_off + np.where(take, pins.nr, 1))).astype(np.int64))
     order = np.where(order < 0, least, order).astype(np.int64)
-    fast = pins.probe == (pins.probe_names.index("grab_fast") if "grab_fast" in pins.probe_names else -1)
+    fast = pins.is_fast
     nr_takes = np.maximum(np.bincount(index[take], minlength=folios.size), 1)
     longterm = take & (pins.gup_flags & _LONGTERM != 0)
     is_longterm = 2 * np.bincount(index[longterm], minlength=folios.size) > nr_takes
