@@ -19,6 +19,7 @@ from workbench.errors import InputError, printable
 
 if TYPE_CHECKING:
     from workbench.memory.pageflags import PageFlags
+    from workbench.typesafety.callsites import Census
 
 Answer = tuple[dict[str, Any], Callable[[], str], int]
 
@@ -487,6 +488,42 @@ def _replay(args: argparse.Namespace) -> Answer:
     return facts, text, 0 if found.complete else 1
 
 
+def _callsites(args: argparse.Namespace) -> Answer:
+    from workbench.typesafety.callsites import census
+
+    def progress(done: int, of: int) -> None:
+        print(f"\r{done:,} of {of:,} files" if done < of else "\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    found = census(args.tree, progress if sys.stderr.isatty() else None, cache=not args.no_cache)
+    _say(found.notes())
+    return found.to_dict(args.rule), lambda: _callsites_text(found, args.rule), 0
+
+
+def _callsites_text(found: Census, rule: str) -> str:
+    columns = ["get_user_pages", "pin_user_pages", "unpin", "put_page", "page_to_pfn", "pfn_to_page"]
+    apis: dict[str, list[int]] = {}
+    by_directory: dict[str, dict[str, int]] = {}
+    for row in found.rows_by(rule):
+        total = apis.setdefault(row.api, [0, 0])
+        total[0], total[1] = total[0] + row.count, total[1] + row.files
+        at = by_directory.setdefault(row.directory, {})
+        at[row.family] = at.get(row.family, 0) + row.count
+    families = [(name, facts["count"], facts["files"]) for name, facts in found.families.items()]
+    return "\n\n".join(
+        [
+            f"Linux {found.release}: {found.nr_files:,} files, {found.nr_cached:,} of them from the cache, "
+            f"{found.seconds:.1f} s",
+            table(("API", "calls", "files"), [(api, *counts) for api, counts in apis.items()]),
+            table(
+                ("directory", *columns),
+                [(d, *(at.get(name) for name in columns)) for d, at in sorted(by_directory.items())],
+            ),
+            f"Outside the APIs' own files (rule gup); {found.nr_files_get_or_pin:,} files get or pin:",
+            table(("family", "calls", "files"), families),
+        ]
+    )
+
+
 def _names(groups: Sequence[str] | None) -> list[str]:
     """``--design a b --design c,d`` as one list."""
     return [name for group in groups or [] for name in group.split(",")]
@@ -772,6 +809,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--dense", action="store_true", help="the first N pages instead")
     sub.add_argument("--seed", type=int, default=1, help="of the choice of pages and the order of lookups")
+
+    sub = command(
+        "callsites",
+        _callsites,
+        "how often a kernel tree calls each page API, and where",
+        "workbench callsites ~/src/linux --rule gup",
+    )
+    sub.add_argument("tree", metavar="TREE", help="the top of a kernel source tree")
+    sub.add_argument(
+        "--rule",
+        choices=["all", "gup"],
+        default="all",
+        help="all files, or all but the APIs' own, tools/ and Documentation/ (default: all)",
+    )
+    sub.add_argument("--no-cache", action="store_true", help="read every file, and leave the cache as it is")
     return parser
 
 
