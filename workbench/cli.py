@@ -20,6 +20,7 @@ from workbench.errors import InputError, printable
 if TYPE_CHECKING:
     from workbench.memory.pageflags import PageFlags
     from workbench.typesafety.callsites import Census
+    from workbench.typesafety.conversion import Conversion
 
 Answer = tuple[dict[str, Any], Callable[[], str], int]
 
@@ -490,16 +491,24 @@ def _replay(args: argparse.Namespace) -> Answer:
 
 def _callsites(args: argparse.Namespace) -> Answer:
     from workbench.typesafety.callsites import census
+    from workbench.typesafety.conversion import needed, rule_of
+
+    for name in _names(args.design):
+        rule_of(name)  # a wrong name is told before the tree is read
 
     def progress(done: int, of: int) -> None:
         print(f"\r{done:,} of {of:,} files" if done < of else "\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     found = census(args.tree, progress if sys.stderr.isatty() else None, cache=not args.no_cache)
     _say(found.notes())
-    return found.to_dict(args.rule), lambda: _callsites_text(found, args.rule), 0
+    wanted = [needed(found, name) for name in _names(args.design)]
+    answer = found.to_dict(args.rule)
+    if wanted:
+        answer["needed"] = [conversion.to_dict() for conversion in wanted]
+    return answer, lambda: _callsites_text(found, args.rule, wanted), 0
 
 
-def _callsites_text(found: Census, rule: str) -> str:
+def _callsites_text(found: Census, rule: str, wanted: Sequence[Conversion]) -> str:
     columns = ["get_user_pages", "pin_user_pages", "unpin", "put_page", "page_to_pfn", "pfn_to_page"]
     apis: dict[str, list[int]] = {}
     by_directory: dict[str, dict[str, int]] = {}
@@ -520,8 +529,17 @@ def _callsites_text(found: Census, rule: str) -> str:
             ),
             f"Outside the APIs' own files (rule gup); {found.nr_files_get_or_pin:,} files get or pin:",
             table(("family", "calls", "files"), families),
+            *([_conversion_text(wanted)] if wanted else []),
         ]
     )
+
+
+def _conversion_text(wanted: Sequence[Conversion]) -> str:
+    totals = [(c.design, c.total) for c in wanted]
+    rows = [(d, t.must_calls, t.near_calls, t.most_calls, t.must_files, t.most_files) for d, t in totals]
+    header = ("design", "calls, at least", "and in files that pin", "at most", "files, at least", "at most")
+    return "\n".join(["Call sites that a design touches:", table(header, rows),
+                      *(f"{c.design}: {c.rule.why}" for c in wanted)])
 
 
 def _names(groups: Sequence[str] | None) -> list[str]:
@@ -822,6 +840,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=["all", "gup"],
         default="all",
         help="all files, or all but the APIs' own, tools/ and Documentation/ (default: all)",
+    )
+    sub.add_argument(
+        "--design", nargs="+", action="extend", metavar="NAME", help="also count what a design touches"
     )
     sub.add_argument("--no-cache", action="store_true", help="read every file, and leave the cache as it is")
     return parser

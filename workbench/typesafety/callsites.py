@@ -20,9 +20,9 @@ and ``*`` (``static inline struct page *virt_to_page(``) make a declaration. So 
 before a call (``MACRO put_page(page);``) would hide that call, and a prototype that a macro
 builds from pasted names is not seen.
 
-Measured on Linux 6.1.192 (Debian), 55,418 files: tree-sitter-c 0.24.2 (with tree-sitter 0.26.1) reports a
-syntax error in 1,059 of the 1,335 files that hold a name, does not look into ``#define`` bodies, and needs
-23 s for them. Hence this reader.
+Measured on Linux 6.1.192 (Debian), 55,418 files: tree-sitter-c 0.24.2 needs 23 s for the 1,335 files that
+hold a name, reports a syntax error in 1,059 of them, and does not look into ``#define`` bodies. It finds 3,395
+calls; this reader finds the same ones, file by file, and 210 more in macro bodies, in 3 s.
 
 Two rules choose the files: ``all`` takes every file; ``gup`` leaves out mm/gup.c, the gup tests,
 lib/iov_iter.c, the headers that declare the APIs (include/linux/mm.h, uio.h, memfd.h), tools/ and
@@ -449,6 +449,8 @@ def _release(top: Path) -> str:
     """The tree's release; refuses what is no kernel tree."""
     if not top.is_dir():
         raise InputError("not a directory; it must be the top of a kernel tree", file=top)
+    if not os.path.lexists(top / "Makefile"):
+        raise InputError("not a kernel tree: it has no Makefile", file=top)
     try:
         text = _read(top / "Makefile")[:4096].decode("utf-8", errors="replace")
     except _Skip as why:
