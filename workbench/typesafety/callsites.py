@@ -21,8 +21,8 @@ before a call (``MACRO put_page(page);``) would hide that call, and a prototype 
 builds from pasted names is not seen.
 
 Measured on Linux 6.1.192 (Debian), 55,418 files: tree-sitter-c 0.24.2 needs 23 s for the 1,335 files that
-hold a name, reports a syntax error in 1,059 of them, and does not look into ``#define`` bodies. It finds 3,395
-calls; this reader finds the same ones, file by file, and 210 more in macro bodies, in 3 s.
+hold a name, reports a syntax error in 1,059 of them, and does not look into ``#define`` bodies. It finds
+3,395 calls; this reader finds as many in each file, and 210 more in macro bodies, in 3 s.
 
 Two rules choose the files: ``all`` takes every file; ``gup`` leaves out mm/gup.c, the gup tests,
 lib/iov_iter.c, the headers that declare the APIs (include/linux/mm.h, uio.h, memfd.h), tools/ and
@@ -117,6 +117,7 @@ _WHERE_DIRECTIVES_WERE = b"@"  # no character of C
 _BEFORE = (string.ascii_letters + string.digits + string.whitespace + "_$*@").encode()  # before a name
 _WORD = re.compile(rb"[A-Za-z_$][\w$]*|[0-9][\w$]*|\*")
 _LAST_WORD = re.compile(rb"([\w$]+)\s*\Z")
+_MEMBER = re.compile(rb"(?<!\.)(?:\.\.\.)*\.\.?\Z|(?<!-)(?:--)*->\Z")  # . and ->, not ... and -- >
 _BRACKET = re.compile(rb"[(){};]")
 _VERSION_LINE = re.compile(
     r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE
@@ -175,7 +176,7 @@ def _is_call(text: bytes, start: int, end: int) -> bool:
     if not names:
         if words:  # *virt_to_page(p)
             return True
-        if (last == b"." and text[stop - 3:stop] != b"...") or last == b"#" or text[stop - 2:stop] == b"->":
+        if last == b"#" or _MEMBER.search(text, max(0, stop - 64), stop):
             return False
         return last not in (b";", b"{", b"}") or not _defines(text, end)
     if words[-1] != b"*" or len(names) > 1:  # void put_page(, struct page *virt_to_page(
