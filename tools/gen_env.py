@@ -15,7 +15,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-CONDA_NAME = {"kaleido": "python-kaleido"}  # conda-forge's "kaleido" was the old 0.2 with a browser inside
+# conda-forge's "kaleido" was the old 0.2 with a browser inside; its "libclang" has no Python in it
+CONDA_NAME = {"kaleido": "python-kaleido", "libclang": "python-clang"}
 
 
 def conda_specs(pyproject: str) -> dict[str, str]:

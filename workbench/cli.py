@@ -321,6 +321,39 @@ def _claims(args: argparse.Namespace) -> Answer:
     return {"rows": [row.to_dict() for row in rows]}, text, 1 if surprising else 0
 
 
+def _typesafety(args: argparse.Namespace) -> Answer:
+    from workbench.typesafety import compilers, matrix
+
+    found = matrix.rows(
+        _names(args.design) or None,
+        mistake=_names(args.mistake) or None,
+        header=args.header,
+        compiler=args.compiler,
+        ms_extensions=args.ms_extensions,
+        werror=args.werror,
+    )
+    rows = matrix.summary(found)
+    if compilers.runner() is None:
+        _say(["no C compiler to run call sites with: those that compile have recorded verdicts, or none"])
+    designs = list(dict.fromkeys(row["design"] for row in rows))
+    chosen = args.design or args.mistake or args.header
+
+    def text() -> str:
+        verdicts = {(row["mistake"], row["design"]): row["verdict"] + "*" * row["mixed"] for row in rows}
+        names = dict.fromkeys(row["mistake"] for row in rows)
+        parts = [
+            table(("mistake", *designs), [(n, *(verdicts.get((n, d), "-") for d in designs)) for n in names]),
+            "* call sites differ: the weakest verdict is shown",
+        ]
+        if chosen:
+            columns = ("mistake", "pattern", "design", "verdict", "production", "diagnostic")
+            parts.append(table(columns, [[row[name] for name in columns] for row in found]))
+        parts.append(f"compiled by {found[0]['compiler']}" if found else "no call site has this mistake")
+        return "\n\n".join(parts)
+
+    return {"rows": rows, "call_sites": found, "compilers": compilers.versions()}, text, 0
+
+
 #: What the keys of an import and of a replay are called in the text.
 _IMPORT_WORDS = {
     "format": "read as",
@@ -764,6 +797,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("id", nargs="*", metavar="ID", help="default: all of them")
     sub.add_argument("--file", metavar="CSV", help="claims of your own (default: data/claims.csv)")
+    sub = command(
+        "typesafety",
+        _typesafety,
+        "call-site mistakes against each design: compile error, runtime error, or silent",
+        "workbench typesafety --design foll_pin proxy_typed --mistake put_on_pin",
+    )
+    sub.add_argument(
+        "--design", nargs="+", action="extend", metavar="NAME", help="headers or designs; default: all"
+    )
+    sub.add_argument("--mistake", nargs="+", action="extend", metavar="NAME", help="default: all of them")
+    sub.add_argument(
+        "--header", metavar="FILE", help="a header of your own, or a folder; it is compiled and run"
+    )
+    sub.add_argument("--compiler", metavar="NAME", help="libclang (default), gcc, clang or sparse")
+    sub.add_argument("--werror", action="store_true", help="warnings are errors, as with CONFIG_WERROR")
+    sub.add_argument(
+        "--ms-extensions",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compile as with -fms-extensions (default)",
+    )
+
     sub = command(
         "trace",
         _trace,
