@@ -146,3 +146,15 @@ def test_the_paths_explorer_follows_its_controls():
     explorer.controls["table"].value = "epyc-2vcpu-full"
     assert explorer.error.value == "" and explorer.preset.value == "epyc-2vcpu-full"
     assert widgets.PathsExplorer.from_state(explorer.state()).state() == explorer.state()
+
+
+def test_the_mistakes_explorer_opens_what_is_behind_a_cell():
+    explorer = widgets.MistakesExplorer(mistake="put_on_pin", design="dynamic_page_typed")
+    assert explorer.error.value == "" and "compile error" in explorer.html.value
+    assert "incompatible" in explorer.html.value and "<details>" in explorer.html.value
+    letters = {text for row in explorer.figure.data[0].text for text in row}
+    assert {"<b>C</b>", "<b>S</b>"} <= letters
+    explorer.controls["design"].value = "foll_pin"
+    assert "compile error" not in explorer.html.value
+    assert "<script" not in explorer.html.value
+    assert widgets.MistakesExplorer.from_state(explorer.state()).state() == explorer.state()

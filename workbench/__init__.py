@@ -25,7 +25,8 @@ _HOME = {
     "compare": "workbench.scenario",
     "InputError": "workbench.errors",
 }
-_MODULES = {"claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "pins", "scenario"}
+_MODULES = {"claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "pins", "scenario",
+            "typesafety"}
 
 __all__ = [
     "InputError",
@@ -45,6 +46,7 @@ __all__ = [
     "pfnmaps",
     "pins",
     "replay",
+    "typesafety",
     "widgets",
 ]
 

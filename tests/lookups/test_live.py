@@ -458,7 +458,9 @@ def test_interrupted_it_leaves_no_child(monkeypatch, not_root):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_signal_ends_the_command_and_its_children(how):
     command = [sys.executable, "-m", "workbench.cli", "live", "maple", "--entries", "3000", "--json"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A test run in the background of a shell inherits an ignored SIGINT.
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     told = ""
     while "building" not in told and "timing" not in told:
         line = process.stderr.readline()

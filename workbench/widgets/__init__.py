@@ -13,3 +13,4 @@ from workbench.widgets.overhead import SHARES, MixExplorer, OverheadExplorer, ex
 from workbench.widgets.paths import PathsExplorer
 from workbench.widgets.pins import PinsExplorer
 from workbench.widgets.structs import MAIL, FlagBudgetExplorer, StructExplorer, pfn_anatomy
+from workbench.widgets.typesafety import MistakesExplorer
