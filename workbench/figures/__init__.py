@@ -27,6 +27,6 @@ from workbench.figures.memory import (
     pfn_maps,
 )
 from workbench.figures.paths import latency, model_checks, path_costs, share_curve, slow_fast
-from workbench.figures.pins import clusters, duration, lifetimes, pfn_heat, pins_over_time, pool_size
+from workbench.figures.pins import clusters, duration, lifetimes, pfn_heat, pins_over_time, pool_size, ratio
 from workbench.figures.structs import CACHE_LINE, MAX_LINES, Piece, pfn_anatomy, pieces, struct_layout
 from workbench.figures.typesafety import callsites_over_releases, mistake_matrix

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import html
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -107,10 +108,24 @@ def dressed(title: str, height: int, data: list[dict[str, Any]], *, file: str, a
     """A figure in the workbench's clothes, built in one go; ``alt`` is what a screen reader says."""
     import plotly.graph_objects as go
 
+    if more := 15 * below.count("<br>"):  # a line of the subtitle
+        margin = layout.get("margin", {"l": 8, "r": 16, "t": 44, "b": 8})
+        height, layout = height + more, {**layout, "margin": {**margin, "t": margin["t"] + more}}
     return go.Figure({"data": data, "layout": {
         "template": _template(), "height": height, "autosize": True,
         "title": {"text": title, "subtitle": {"text": below}},
         "meta": {"file": file, "alt": alt}, **layout}})
+
+
+def wrapped(note: str, width: int = 100) -> str:
+    """A note as lines of a subtitle, escaped; `dressed` makes room for them.
+
+    Examples
+    --------
+    >>> wrapped("a <b> c", width=5)
+    'a &lt;b&gt;<br>c'
+    """
+    return "<br>".join(inert(line) for line in textwrap.wrap(note, width))
 
 
 def panels(heights: Sequence[int], gap: int) -> list[tuple[float, float]]:

@@ -22,6 +22,7 @@ from workbench.figures.base import (
     size,
     style_of,
     unit,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,19 @@ def duration(ns: float) -> str:
     return f"{ns / scale:.3g} {name}"
 
 
+def ratio(value: float) -> str:
+    """A ratio to three digits, in words that people read.
+
+    Examples
+    --------
+    >>> ratio(4899.3), ratio(2.3456), ratio(float("inf"))
+    ('4,900', '2.35', 'no slow pin')
+    """
+    if value == float("inf"):
+        return "no slow pin"
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _step(label: str, x: Any, y: Any, colour: str, dash: str, hover: str, **more: Any) -> dict[str, Any]:
     return {
         "type": "scatter",
@@ -58,13 +72,15 @@ def _step(label: str, x: Any, y: Any, colour: str, dash: str, hover: str, **more
     }
 
 
-def pins_over_time(timeline: pd.DataFrame, kept: pd.DataFrame, *, note: str = "") -> go.Figure:
-    """Three panels on one time axis: what is pinned, nodes of the XArray, and bytes that designs keep for it.
+def pins_over_time(
+    timeline: pd.DataFrame, kept: pd.DataFrame, *, nodes_of: str = "xarray", note: str = ""
+) -> go.Figure:
+    """Three panels on one time axis: what is pinned, nodes of a pfn map, and bytes that designs keep for it.
 
     Parameters
     ----------
     timeline : DataFrame
-        As ``Replay.timeline()``: start_ns, max_live, max_refs, max_nodes.
+        As ``Replay.timeline(nodes_of)``: start_ns, max_live, max_refs, max_nodes.
     kept : DataFrame
         As ``Replay.bytes_over_time()``: design, map, seconds, entries, bytes, exact.
     """
@@ -73,12 +89,13 @@ def pins_over_time(timeline: pd.DataFrame, kept: pd.DataFrame, *, note: str = ""
     scale, name = unit(most)
     data = []
     for panel, label, column, colour, dash, what in (
-        (0, "folios pinned", "max_live", COLOURS[0], "solid", "%{y:,} folios, the most in the bin"),
-        (0, "references held", "max_refs", COLOURS[4], "dot", "%{y:,} references, the most in the bin"),
-        (1, "xa_nodes", "max_nodes", COLOURS[2], "solid", "%{y:,} nodes, the most in the bin"),
+        (0, "references held", "max_refs", COLOURS[1], "solid", "%{y:,} references, the most in the bin"),
+        (0, "folios pinned", "max_live", COLOURS[0], "dash", "%{y:,} folios, the most in the bin"),
+        (1, f"nodes of {nodes_of}", "max_nodes", COLOURS[2], "solid", "%{y:,} nodes, the most in the bin"),
     ):
         x, y = axes(panel)
         data.append(_step(label, seconds, timeline[column], colour, dash, what, xaxis=x, yaxis=y))
+    data[0]["line"]["width"] = 4  # under the folios, where the two are equal
     x, y = axes(2)
     for (design, pfn_map), rows in kept.groupby(["design", "map"], sort=False):
         style = style_of(str(design))
@@ -96,7 +113,7 @@ def pins_over_time(timeline: pd.DataFrame, kept: pd.DataFrame, *, note: str = ""
         data.append(line)
     domains = panels((150, 110, 150), 34)
     layout: dict[str, Any] = {}
-    for panel, title in enumerate(("pinned at once", "xa_nodes", f"bytes kept, {name}")):
+    for panel, title in enumerate(("at once", f"nodes, {nodes_of}", f"kept, {name}")):
         x, y = axes(panel)
         layout[x.replace("x", "xaxis")] = {
             "anchor": y,
@@ -112,12 +129,12 @@ def pins_over_time(timeline: pd.DataFrame, kept: pd.DataFrame, *, note: str = ""
             "tickformat": ",~g",
         }
     return dressed(
-        "What is pinned, and what is kept for it, over time",
+        "Pins over time",
         640,
         data,
         file="pins-over-time",
-        alt="Lines over time: folios pinned, xa_nodes, bytes of each design",
-        below=inert(note),
+        alt="Lines over time: folios pinned, nodes of a pfn map, bytes of each design",
+        below=wrapped(note),
         margin={"l": 8, "r": 16, "t": 62, "b": 8},
         **layout,
     )
@@ -137,13 +154,13 @@ def lifetimes(table: pd.DataFrame, long_lived: pd.DataFrame | None = None, *, no
     data = [
         {
             "type": "bar",
-            "name": "folios, by how long each was pinned",
+            "name": "times a folio was pinned so long",
             "x": [(max(r["from_ns"], 0.5) * r["below_ns"]) ** 0.5 / 1e9 for r in rows],
             "width": [(r["below_ns"] - max(r["from_ns"], 0.5)) / 1e9 for r in rows],
             "y": [int(r["folios"]) for r in rows],
             "marker": {"color": COLOURS[0], "line": {"width": 0}},
             "customdata": [[duration(r["from_ns"]), duration(r["below_ns"])] for r in rows],
-            "hovertemplate": "%{y:,} folios, pinned<br>%{customdata[0]} to %{customdata[1]}<extra></extra>",
+            "hovertemplate": "%{y:,} times<br>%{customdata[0]} to %{customdata[1]}<extra></extra>",
         }
     ]
     for place, row in enumerate(rows_of(long_lived) if long_lived is not None else []):
@@ -164,7 +181,7 @@ def lifetimes(table: pd.DataFrame, long_lived: pd.DataFrame | None = None, *, no
         360,
         data,
         file="pin-lifetimes",
-        below=inert(note),
+        below=wrapped(note),
         alt="Histogram of pin lifetimes on logarithmic axes",
         margin={"l": 8, "r": 16, "t": 62, "b": 8},
         xaxis={
@@ -174,7 +191,7 @@ def lifetimes(table: pd.DataFrame, long_lived: pd.DataFrame | None = None, *, no
             "dtick": 1,
             "range": _span(data),
         },
-        yaxis={"type": "log", "title": {"text": "folios"}, "tickformat": ",~g", "dtick": 1},
+        yaxis={"type": "log", "title": {"text": "times (point: pages)"}, "tickformat": ",~g", "dtick": 1},
     )
 
 
@@ -200,7 +217,7 @@ def pool_size(table: pd.DataFrame, at: int | None = None, *, note: str = "") -> 
     for place, (column, count, label) in enumerate(
         (
             ("empty_percent", "nr_empty", "the pool was empty"),
-            ("slow_percent", "nr_slow", "slow in all: empty, or the folio's descriptor had to be found"),
+            ("slow_percent", "nr_slow", "slow: empty, or a descriptor to be found"),
         )
     ):
         data.append(
@@ -213,7 +230,7 @@ def pool_size(table: pd.DataFrame, at: int | None = None, *, note: str = "") -> 
                 "line": {"color": COLOURS[4 * place], "dash": DASHES[place]},
                 "marker": {"symbol": MARKERS[place], "size": 7, "color": COLOURS[4 * place]},
                 "customdata": [
-                    [f"{int(row[count]):,}", f"{row['fast_to_slow']:,.4g}"] for row in rows_of(table)
+                    [f"{int(row[count]):,}", ratio(row["fast_to_slow"])] for row in rows_of(table)
                 ],
                 "hovertemplate": f"<b>{label}</b><br>%{{x:,}} descriptors a CPU<br>%{{y:.4g}} % of pins, "
                 "%{customdata[0]}<br>fast : slow = %{customdata[1]} : 1<extra></extra>",
@@ -237,18 +254,20 @@ def pool_size(table: pd.DataFrame, at: int | None = None, *, note: str = "") -> 
     )
     sizes = [int(v) for v in table["size"]]
     return dressed(
-        "Slow pins, against the pool of each CPU",
+        "Slow pins, where a design allocates descriptors",
         380,
         data,
         file="pool-size",
         shapes=shapes,
         alt="Lines: percent of pins that are slow against pool size",
-        below=inert(note),
+        below=wrapped(note),
         margin={"l": 8, "r": 16, "t": 62, "b": 8},
         xaxis={
             "type": "log",
             "title": {"text": "descriptors that each CPU keeps ready"},
             "tickvals": [v for v in sizes if v.bit_count() == 1],
+            "tickangle": 0,
+            "tickfont": {"size": 11},
         },
         yaxis={"title": {"text": "% of pins"}, "rangemode": "tozero", "tickformat": "~g"},
     )
@@ -289,7 +308,7 @@ def pfn_heat(heat: Heat, *, note: str = "") -> go.Figure:
         420,
         data,
         file="pfn-heat",
-        below=inert(below),
+        below=wrapped(below),
         alt="Heat map of references taken by pfn and time",
         margin={"l": 8, "r": 16, "t": 62, "b": 8},
         xaxis={"title": {"text": "seconds since the first event"}, "showgrid": False},
@@ -324,7 +343,7 @@ def clusters(table: pd.DataFrame, *, note: str = "") -> go.Figure:
         [bars],
         file="pin-clusters",
         alt="Dots: entries by the length of their run",
-        below=inert(note),
+        below=wrapped(note),
         margin={"l": 8, "r": 16, "t": 62, "b": 8},
         xaxis={
             "type": "log",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workbench.figures.base import COLOURS, DASHES, GREY, MARKERS, dressed, inert, rows_of
+from workbench.figures.base import COLOURS, DASHES, GREY, MARKERS, dressed, inert, rows_of, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +65,8 @@ def mistake_matrix(table: pd.DataFrame, *, note: str = "") -> go.Figure:
         [heat],
         file="mistake-matrix",
         alt="Matrix of mistakes by designs with letters",
-        below=inert(key + (f"<br>{note}" if note else "")).replace("&lt;br&gt;", "<br>"),
-        margin={"l": 8, "r": 16, "t": 80, "b": 8},
+        below="<br>".join(filter(None, (wrapped(key), wrapped(note)))),
+        margin={"l": 8, "r": 16, "t": 62, "b": 8},
         xaxis={"side": "bottom", "showgrid": False, "tickangle": -30},
         yaxis={"autorange": "reversed", "showgrid": False},
     )
@@ -97,7 +97,7 @@ def callsites_over_releases(table: pd.DataFrame, *, note: str = "") -> go.Figure
         data,
         file="callsites-over-releases",
         alt="Lines: call sites by release",
-        below=inert(note),
+        below=wrapped(note),
         margin={"l": 8, "r": 16, "t": 62, "b": 8},
         xaxis={"type": "category", "title": {"text": "Linux release"}},
         yaxis={"title": {"text": "call sites"}, "rangemode": "tozero"},

@@ -12,6 +12,7 @@ from workbench import designs, figures, pfnmaps
 from workbench.errors import InputError
 from workbench.figures import inert
 from workbench.kernel.config import KernelConfig
+from workbench.paths import data_dir
 from workbench.pins.heat import Heat, pfn_heat
 from workbench.pins.pool import SIZES, PoolShares, pool_shares
 from workbench.pins.replay import GRANULARITIES, SNAPSHOTS, Replay, replay
@@ -45,6 +46,21 @@ def _stamp(trace: str) -> int:
     """What changes when a trace's file does."""
     path = Path(trace)
     return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def found_trace(text: str) -> str:
+    """A shipped trace's name, or a file: from the user's home, this folder, or the workbench's own."""
+    text = text.strip()
+    if not text:
+        raise InputError("no trace is chosen")
+    given = Path(text).expanduser()
+    places = [given] if given.is_absolute() else [given, data_dir().parent / given]
+    known = next((str(place) for place in places if place.is_file()), None)
+    if known is None and ("/" in text or text.endswith(".parquet")):
+        raise InputError(
+            f"no such file; looked in {', '.join(str(p.resolve().parent) for p in places)}", file=text
+        )
+    return known or text
 
 
 def offered() -> list[str]:
@@ -95,19 +111,19 @@ class PinsExplorer(Explorer):
             "granularity": control(w.Dropdown, "a descriptor for", options=list(GRANULARITIES)),
             "pool_size": control(
                 w.SelectionSlider,
-                "pool of a CPU",
+                "pool, descriptors",
                 options=SIZES,
                 tooltip="Descriptors that each CPU keeps ready for gup_fast",
             ),
             "refill_ns": control(
                 w.SelectionSlider,
-                "refilled after",
+                "refill (assumed)",
                 options=REFILLS,
                 tooltip="From the first take to the refill; assumed",
             ),
             "recycle": control(
                 w.Checkbox,
-                "an unpin refills the pool of its CPU",
+                "unpins refill the pool",
                 indent=False,
                 layout={"width": "auto", "margin": "2px 2px 2px 144px"},
             ),
@@ -126,6 +142,13 @@ class PinsExplorer(Explorer):
     def _picked(self, change: Any) -> None:
         if change["new"]:
             self.controls["trace"].value = change["new"]
+        elif not self._quiet:
+            self._mark()
+
+    def _mark(self) -> None:
+        """Show in the list what is in the text, or nothing."""
+        trace = self._value("trace").strip()
+        self.preset.value = trace if trace in self.preset.options else ""
 
     def _value(self, name: str) -> Any:
         value = self.controls[name].value
@@ -136,14 +159,12 @@ class PinsExplorer(Explorer):
 
     def replay(self) -> Replay:
         """The replay that the controls describe."""
-        trace = self._value("trace").strip()
-        if not trace:
-            raise InputError("no trace is chosen")
+        trace = found_trace(self._value("trace"))
         return _replayed(trace, _stamp(trace), self._value("pfn_map"), self._value("granularity"))
 
     def _draw(self, changed: str | None) -> None:
-        found, trace = self.replay(), self._value("trace").strip()
-        self.preset.value = trace if trace in self.preset.options else ""
+        self._mark()
+        found, trace = self.replay(), found_trace(self._value("trace"))
         chosen = self._value("designs")
         if not chosen:
             raise InputError("no design is chosen: tick at least one")
@@ -153,7 +174,12 @@ class PinsExplorer(Explorer):
         self.readout.value = _readout(found, here)
         if changed not in ("pool_size", "refill_ns", "recycle") or len(self.figures) < len(self.hosts):
             kept = found.bytes_over_time(chosen, self._value("pfn_map"))
-            self._show("over_time", figures.pins_over_time(found.timeline(), kept, note=found.caveat))
+            shown = self._value("pfn_map") if self._value("pfn_map") in found.bins else "xarray"
+            label = shown if shown == self._value("pfn_map") else f"{shown}, to compare"
+            self._show(
+                "over_time",
+                figures.pins_over_time(found.timeline(shown), kept, nodes_of=label, note=found.caveat),
+            )
             self.table.value = peaks_table(found, chosen, self._value("pfn_map"))
             if changed not in ("designs", "pfn_map"):
                 self._show("lifetimes", figures.lifetimes(found.lifetimes(), note=found.caveat))
@@ -199,15 +225,17 @@ class PinsExplorer(Explorer):
 
 
 def _readout(found: Replay, pool: pd.Series) -> str:
-    ratio = f"{pool['fast_to_slow']:,.3g} : 1" if pool["nr_slow"] else "no slow pin"
-    worst = f"<b>{inert(found.caveat)}</b><br>" if found.caveat else ""
-    return (
-        f'<div style="line-height:1.5;margin:4px 0 4px 12px">{worst}'
+    size = int(pool["size"])
+    text = (
         f"{found.pins:,} pins of {found.folios_distinct:,} folios, {found.duration_ns / 1e9:,.3g} s; at most "
-        f"{found.peak_live_folios:,} folios and {found.peak_refs:,} references at once. With "
-        f"{int(pool['size']):,} descriptors a CPU, {pool['slow_percent']:.3g} % of pins are slow "
-        f"(fast : slow = {ratio}).</div>"
+        f"{found.peak_live_folios:,} folios and {found.peak_refs:,} references at once. "
+        f"Where a design allocates, with {size:,} descriptor{'s' * (size != 1)} a CPU, "
+        f"{pool['slow_percent']:.3g} % of pins are slow "
+        f"(fast : slow = {figures.ratio(pool['fast_to_slow'])}"
+        f"{' : 1' if pool['nr_slow'] else ''}): the pool is empty, or a descriptor has to be found."
     )
+    worst = f"<b>{inert(found.caveat)}</b><br>" if found.caveat else ""
+    return f'<div style="line-height:1.5;margin:4px 0 4px 12px">{worst}{text}</div>'
 
 
 def peaks_table(found: Replay, chosen: list[str], pfn_map: str) -> str:
