@@ -114,6 +114,11 @@ def test_the_pins_explorer_follows_its_controls_and_says_what_is_incomplete():
     assert small != large
     explorer.controls["trace"].value = "<b>nowhere</b>"
     assert "&lt;b&gt;nowhere" in explorer.error.value and explorer.table.value == ""
+    assert explorer.preset.value == ""  # so that the same trace can be picked again
+    explorer.preset.value = "pins-mixed-lossy-kprobe"
+    assert explorer.error.value == ""
+    explorer.preset.value = ""
+    assert explorer.preset.value == "pins-mixed-lossy-kprobe"  # the list never shows another trace
     explorer.controls["trace"].value = "pins-fio"
     assert explorer.error.value == "" and len(explorer.figures) == 5
     assert widgets.PinsExplorer.from_state(explorer.state()).state() == explorer.state()
@@ -158,3 +163,19 @@ def test_the_mistakes_explorer_opens_what_is_behind_a_cell():
     assert "compile error" not in explorer.html.value
     assert "<script" not in explorer.html.value
     assert widgets.MistakesExplorer.from_state(explorer.state()).state() == explorer.state()
+
+
+def test_a_trace_is_found_from_home_this_folder_and_the_clone(tmp_path, monkeypatch):
+    from workbench import InputError
+    from workbench.widgets.pins import found_trace
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.parquet").write_bytes(b"")
+    assert found_trace("~/a.parquet") == str(tmp_path / "a.parquet")
+    assert found_trace(" a.parquet ") == "a.parquet"
+    assert found_trace("data/traces/pins-fio.parquet").endswith("data/traces/pins-fio.parquet")
+    assert found_trace("pins-fio") == "pins-fio"
+    for wrong in ("no/such.parquet", "~nobody-there/x.parquet", "x" * 400 + "/y"):
+        with pytest.raises(InputError):
+            found_trace(wrong)

@@ -61,6 +61,8 @@ def test_a_trace_that_is_none_is_said_and_the_list_leads_back(page):
     box.press("Enter")
     page.locator("[role=alert]", has_text="<b>nonsense</b>").wait_for(timeout=10_000)
     page.wait_for_function(f"{FIGURES}.length === 0", timeout=10_000)
+    page.locator(".jupyter-widgets select").first.select_option("pins-fio")
+    shows(page, trace="pins-fio")
     page.locator(".jupyter-widgets select").first.select_option("pins-mixed-lossy-kprobe")
     shows(page, trace="pins-mixed-lossy-kprobe")
     assert "incomplete" in page.evaluate(f"{FIGURES}[0].layout.title.subtitle.text")

@@ -47,16 +47,16 @@ def duration(ns: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A ratio to three digits, in words that people read.
+    """A ratio to three digits, as people read it.
 
     Examples
     --------
     >>> ratio(4899.3), ratio(2.3456), ratio(float("inf"))
-    ('4,900', '2.35', 'no slow pin')
+    ('4,900 : 1', '2.35 : 1', 'no slow pin')
     """
     if value == float("inf"):
         return "no slow pin"
-    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
+    return (f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}") + " : 1"
 
 
 def _step(label: str, x: Any, y: Any, colour: str, dash: str, hover: str, **more: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def pins_over_time(
         data.append(line)
     domains = panels((150, 110, 150), 34)
     layout: dict[str, Any] = {}
-    for panel, title in enumerate(("at once", f"nodes, {nodes_of}", f"kept, {name}")):
+    for panel, title in enumerate(("folios, references", f"nodes, {nodes_of}", f"kept, {name}")):
         x, y = axes(panel)
         layout[x.replace("x", "xaxis")] = {
             "anchor": y,
@@ -233,7 +233,7 @@ def pool_size(table: pd.DataFrame, at: int | None = None, *, note: str = "") -> 
                     [f"{int(row[count]):,}", ratio(row["fast_to_slow"])] for row in rows_of(table)
                 ],
                 "hovertemplate": f"<b>{label}</b><br>%{{x:,}} descriptors a CPU<br>%{{y:.4g}} % of pins, "
-                "%{customdata[0]}<br>fast : slow = %{customdata[1]} : 1<extra></extra>",
+                "%{customdata[0]}<br>fast : slow = %{customdata[1]}<extra></extra>",
             }
         )
     shapes = (
@@ -254,7 +254,7 @@ def pool_size(table: pd.DataFrame, at: int | None = None, *, note: str = "") -> 
     )
     sizes = [int(v) for v in table["size"]]
     return dressed(
-        "Slow pins, where a design allocates descriptors",
+        "Slow pins, where a design allocates",
         380,
         data,
         file="pool-size",
@@ -338,7 +338,7 @@ def clusters(table: pd.DataFrame, *, note: str = "") -> go.Figure:
     }
     ticks = powers_of_two([1, *[int(v) for v in table["run_entries"]]])
     return dressed(
-        "How pinned folios cluster, where most are pinned",
+        "Runs of neighbours, where most are pinned",
         320,
         [bars],
         file="pin-clusters",

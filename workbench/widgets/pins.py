@@ -53,9 +53,12 @@ def found_trace(text: str) -> str:
     text = text.strip()
     if not text:
         raise InputError("no trace is chosen")
-    given = Path(text).expanduser()
-    places = [given] if given.is_absolute() else [given, data_dir().parent / given]
-    known = next((str(place) for place in places if place.is_file()), None)
+    try:
+        given = Path(text).expanduser()
+        places = [given] if given.is_absolute() else [given, data_dir().parent / given]
+        known = next((str(place) for place in places if place.is_file()), None)
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such home, a NUL byte
+        raise InputError(f"cannot be a path: {error}", file=text[:80]) from None
     if known is None and ("/" in text or text.endswith(".parquet")):
         raise InputError(
             f"no such file; looked in {', '.join(str(p.resolve().parent) for p in places)}", file=text
@@ -175,7 +178,7 @@ class PinsExplorer(Explorer):
         if changed not in ("pool_size", "refill_ns", "recycle") or len(self.figures) < len(self.hosts):
             kept = found.bytes_over_time(chosen, self._value("pfn_map"))
             shown = self._value("pfn_map") if self._value("pfn_map") in found.bins else "xarray"
-            label = shown if shown == self._value("pfn_map") else f"{shown}, to compare"
+            label = shown if shown == self._value("pfn_map") else f"{shown}, for comparison"
             self._show(
                 "over_time",
                 figures.pins_over_time(found.timeline(shown), kept, nodes_of=label, note=found.caveat),
@@ -231,8 +234,8 @@ def _readout(found: Replay, pool: pd.Series) -> str:
         f"{found.peak_live_folios:,} folios and {found.peak_refs:,} references at once. "
         f"Where a design allocates, with {size:,} descriptor{'s' * (size != 1)} a CPU, "
         f"{pool['slow_percent']:.3g} % of pins are slow "
-        f"(fast : slow = {figures.ratio(pool['fast_to_slow'])}"
-        f"{' : 1' if pool['nr_slow'] else ''}): the pool is empty, or a descriptor has to be found."
+        f"(fast : slow = {figures.ratio(pool['fast_to_slow'])}): the pool is empty, or a descriptor "
+        "has to be found."
     )
     worst = f"<b>{inert(found.caveat)}</b><br>" if found.caveat else ""
     return f'<div style="line-height:1.5;margin:4px 0 4px 12px">{worst}{text}</div>'
