@@ -62,36 +62,64 @@ def test_what_a_table_does_not_have_is_named():
 
 
 def test_slow_and_fast_are_the_steps_that_they_are_said_to_be():
-    here = table(
+    rows = (
         row("vmemmap/page_to_pfn", 1.0), row("vmemmap/pfn_to_page", 2.0),
         row("flag_test", 10.0, working_set_bytes=1 << 10), row("flag_test", 200.0, working_set_bytes=1 << 34),
         row("proxy_test", 0.5), row("proxy_test", 7.0, dynamic=1.0),
         row("xarray", 110.0, height=5, shape="random"),
     )  # fmt: skip
-    found = slow_fast([here], nr_pinned=[1000], run_pages=[1]).set_index(["design", "op"])
+    keys = ["design", "op"]
+    found = slow_fast([table(*rows)], nr_pinned=[1000], run_pages=[1]).set_index(keys)
     times = {key: (r.fast_ns, r.slow_ns) for key, r in found.iterrows()}
     load = times["dynamic_page:range", "page_to_pfn"][1]
     assert 10.0 < load < 200.0  # 80,000 bytes lie between the two
-    assert times == {
-        ("proxy_bit", "page_to_pfn"): (0.5, 7.0),
-        ("dynamic_page:flag", "page_to_pfn"): (200.0, load),
+    plain = {
+        ("proxy_bit", "page_to_pfn"): (1.0, 7.0),  # the test hides behind the arithmetic
         ("dynamic_page:range", "page_to_pfn"): (1.0, load),
-        ("dynamic_page:flag", "pfn_to_page"): (200.0, 310.0),
         ("dynamic_page:range", "pfn_to_page"): (2.0, 110.0),
     }
-    assert not found["extrapolated"].any()
+    assert times == plain and not found["extrapolated"].any()
     assert math.isclose(found["slow_percent"].iloc[0], 100 * 1000 / (1 << 28))
+    whole = [row(f"dynamic_page:flag/{op}", ns, dynamic=share, nr_entries=nr)
+             for op, share, ns, nr in (("page_to_pfn", 0.0, 3.0, 100), ("page_to_pfn", 0.0, 9.0, 1000),
+                                       ("page_to_pfn", 1.0, 50.0, 1000),
+                                       ("pfn_to_page", 0.0, 4.0, 1000))]  # fmt: skip
+    found = slow_fast([table(*rows, *whole)], nr_pinned=[1000], run_pages=[1]).set_index(keys)
+    assert {key: (r.fast_ns, r.slow_ns) for key, r in found.iterrows()} == plain | {
+        ("dynamic_page:flag", "page_to_pfn"): (9.0, 50.0),
+        ("dynamic_page:flag", "pfn_to_page"): (4.0, 114.0),
+    }
+    far = slow_fast([table(*rows)], nr_pinned=[10**6], run_pages=[1]).set_index(keys)["extrapolated"]
+    assert far["proxy_bit", "page_to_pfn"] and far["dynamic_page:range", "pfn_to_page"]
+
+
+def test_a_test_in_registers_costs_nothing_in_the_measured_whole():
+    own = CostTable.load("epyc-2vcpu-full")  # what slow_fast's fast paths rest on
+    curve, _ = share_curve(own, ["static", "proxy_bit", "dynamic_page:range"], page_to_pfn=1.0)
+    plain = at(curve, "static", 0)
+    assert all(abs(at(curve, name, 0) / plain - 1) < 0.05 for name in ("proxy_bit", "dynamic_page:range"))
+
+
+def test_curves_that_never_part_do_not_cross():
+    near = (
+        *CONVERSIONS[:2],
+        *(row("proxy_bit/page_to_pfn", ns, dynamic=s) for s, ns in ((0.0, 0.99), (1.0, 1.01))),
+    )
+    _, crossings = share_curve(table(*near), ["static", "proxy_bit"], nr_descriptors=1000, page_to_pfn=1.0)
+    assert crossings.empty
 
 
 def test_the_shipped_tables_answer_for_two_cpus():
     tables = [CostTable.load(name) for name in shipped()]
     assert len({t.cpu for t in tables}) >= 2 and len([t for t in tables if not t.reference]) >= 1
     ratios = slow_fast(tables)
-    assert len(ratios) == len(tables) * 3 * 2 * 5 and (ratios["ratio"] > 0).all()
+    own = [not t.reference for t in tables]
+    assert len(ratios) == 3 * 2 * sum(5 if whole else 3 for whole in own)
     walks = ratios[(ratios["design"] == "dynamic_page:range") & (ratios["op"] == "pfn_to_page")]
     for _, rows in walks.groupby(["cpu", "nr_pinned"]):
         scattered, clustered = rows.sort_values("run_pages")["slow_ns"].groupby(rows["run_pages"]).mean()
         assert scattered > clustered
+    assert (ratios[ratios["nr_pinned"] > 1000]["ratio"] > 1).all()
 
 
 def test_a_random_mix_costs_more_than_its_parts_in_the_shipped_table():

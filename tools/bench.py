@@ -246,6 +246,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="", help="only lines whose name holds this")
     wanted = parser.parse_args().name
+    ratios = "xa_load, the Numba walk against its C twin: ratios"
+    names = [*(bench.what for bench in benches()), ratios]
+    if not any(wanted in name for name in names):
+        print("\n  ".join([f"bench.py: no line's name holds {wanted!r}; they are:", *names]), file=sys.stderr)
+        return 2
     print(f"{datetime.date.today()}, {cpu_model()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, "
           f"Linux {platform.release()}, Python {platform.python_version()}, numpy {np.__version__}\n")
     print(f"{'':66} {'min ms':>9} {'median ms':>10} {'goal ms':>8}")
@@ -261,7 +266,7 @@ def main() -> int:
         verdict = "" if bench.goal_s is None else "met" if min(times) <= bench.goal_s else "MISSED"
         middle = statistics.median(times)
         print(f"{bench.what:66} {ms(min(times)):>9} {ms(middle):>10} {goal:>8}  {verdict}", flush=True)
-    if wanted in "xa_load lookup ratios":
+    if wanted in ratios:
         print()
         try:
             for line in lookup_ratios():

@@ -808,7 +808,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--mistake", nargs="+", action="extend", metavar="NAME", help="default: all of them")
     sub.add_argument(
-        "--header", metavar="FILE", help="a header of your own, or a folder; it is compiled and run"
+        "--header", metavar="FILE",
+        help="a header of your own, or a folder; start from workbench/typesafety/headers/foll_pin.h",
     )
     sub.add_argument("--compiler", metavar="NAME", help="libclang (default), gcc, clang or sparse")
     sub.add_argument("--werror", action="store_true", help="warnings are errors, as with CONFIG_WERROR")
@@ -870,7 +871,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "live",
         _live,
-        "nodes and lookup time of a map in the running kernel, against the prediction (nodes: as root)",
+        "nodes of a map in the running kernel against the prediction (as root), and its lookup time",
         "workbench live xarray --entries 100000 --bits 28",
     )
     sub.add_argument("map", choices=["xarray", "maple"])

@@ -373,10 +373,17 @@ def slow_fast(
 ) -> pd.DataFrame:
     """What the slow path of a conversion takes against the fast one, in chains of dependent calls.
 
-    The parts are measured, the sum is composed: a test of the pointer or of a page's flags, the load of a
-    descriptor, the walk of an XArray that holds the pinned pages of ``machine``. A load takes what a random
-    page's flag takes in as many bytes (``flag_test``); the walk is ``lookups.nearest``'s. Left out: what a
-    branch costs that goes both ways (``share_curve`` has it measured), and TLB misses of a larger machine.
+    Fast, where the test is in registers, is the arithmetic alone: a predicted test hides behind it (measured
+    whole, proxy, range and plain vmemmap take the same time). Slow is what the result waits for: the load of
+    a proxy (``proxy_test``, all tagged), of a dynamic_page (``flag_test`` in as many bytes), the walk of an
+    XArray that holds the pinned pages of ``machine`` (``lookups.nearest``).
+
+    The flag in struct page has rows only where a table has its whole conversions: a predicted branch does not
+    wait for the flag, so that its cost cannot be composed from the load of a flag. Its fast path is the
+    measured one at the largest memmap; pfn_to_page() adds the walk to it.
+
+    Left out: what a branch costs that goes both ways (``share_curve`` has it measured), TLB misses of a
+    larger machine, RCU.
 
     Parameters
     ----------
@@ -389,82 +396,62 @@ def slow_fast(
     -------
     DataFrame
         cpu, design, op, nr_pinned, run_pages, fast_ns, slow_ns, ratio, slow_percent (of calls that meet a
-        page of RAM at random), error_percent (of the walk), extrapolated (a working set beyond the table's).
+        page of RAM at random), error_percent (of the walk), extrapolated (a size that was not measured).
     """
     import pandas as pd
 
     from workbench.lookups.nearest import nearest
 
-    base = Scenario(machine=machine)
-    ram, kernel = machine_of(base), machine_of(base).kernel
+    ram = machine_of(Scenario(machine=machine))
+    size = designs.get("dynamic_page").descriptor_bytes(ram.kernel, 64)
     rows = []
     for table in tables:
         arith = {
             op: table.ns(f"vmemmap/{op}", "dependent", 0).ns_median for op in ("page_to_pfn", "pfn_to_page")
         }
-        memmap = table.ns("flag_test", "dependent", ram.memmap_pages * kernel.page_size)
+        known = [row.nr_entries or 0 for row in table.usable(path="xarray", loop="dependent", hit=1.0)]
+        flag = {op: _conversion(table, f"dynamic_page:flag/{op}", 0.0) for op in arith}
+        whole = _conversion(table, "dynamic_page:flag/page_to_pfn", 1.0)
         for nr, run in itertools.product(nr_pinned, run_pages):
-            population = Population(nr_pinned=nr, run_pages=run)
-            counts = pfnmaps.get("xarray").expected(population.scatter(ram), kernel)
-            walk = nearest(
+            counts = pfnmaps.get("xarray").expected(
+                Population(nr_pinned=nr, run_pages=run).scatter(ram), ram.kernel
+            )
+            near = nearest(
                 table,
                 "xarray",
                 nr_entries=counts.nr_entries,
                 dense=run >= 64,
                 loads=counts.dependent_loads,
-                nr_bytes=counts.nr_nodes * SlabCache.xa_node(kernel).object_bytes,
+                nr_bytes=counts.nr_nodes * SlabCache.xa_node(ram.kernel).object_bytes,
             )
-            size = designs.get("dynamic_page").descriptor_bytes(kernel, 64)
+            walk = (near.ns, not min(known) <= counts.nr_entries <= max(known))
             load = table.ns("flag_test", "dependent", nr * size)
-            test, proxy = (_proxy_ns(table, nr, share) for share in (0.0, 1.0))
             found = {
-                ("proxy_bit", "page_to_pfn"): (test, proxy, False),
-                ("dynamic_page:flag", "page_to_pfn"): (memmap.ns_median, load.ns_median, memmap.extrapolated),
+                ("proxy_bit", "page_to_pfn"): (arith["page_to_pfn"], *_proxy_ns(table, nr, 1.0)),
                 ("dynamic_page:range", "page_to_pfn"): (
                     arith["page_to_pfn"],
                     load.ns_median,
                     load.extrapolated,
                 ),
-                ("dynamic_page:flag", "pfn_to_page"): (
-                    memmap.ns_median,
-                    memmap.ns_median + walk.ns,
-                    memmap.extrapolated,
-                ),
-                ("dynamic_page:range", "pfn_to_page"): (arith["pfn_to_page"], walk.ns, False),
+                ("dynamic_page:range", "pfn_to_page"): (arith["pfn_to_page"], *walk),
             }
+            if whole and flag["page_to_pfn"]:
+                fast = max(flag["page_to_pfn"], key=lambda row: row.nr_entries or 0).ns_median
+                found["dynamic_page:flag", "page_to_pfn"] = (fast, *_by_entries(whole, nr))
+            if flag["pfn_to_page"]:
+                fast = max(flag["pfn_to_page"], key=lambda row: row.nr_entries or 0).ns_median
+                found["dynamic_page:flag", "pfn_to_page"] = (fast, fast + walk[0], walk[1])
             for (design, op), (fast, slow, beyond) in found.items():
-                error = 100 * walk.error_median if op == "pfn_to_page" else math.nan
-                rows.append(
-                    (
-                        table.cpu,
-                        design,
-                        op,
-                        nr,
-                        run,
-                        fast,
-                        slow,
-                        slow / fast,
-                        100 * nr / ram.nr_pages_ram,
-                        error,
-                        beyond,
-                    )
-                )
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "cpu",
-            "design",
-            "op",
-            "nr_pinned",
-            "run_pages",
-            "fast_ns",
-            "slow_ns",
-            "ratio",
-            "slow_percent",
-            "error_percent",
-            "extrapolated",
-        ],
-    )
+                error = 100 * near.error_median if op == "pfn_to_page" else math.nan
+                share = 100 * nr / ram.nr_pages_ram
+                rows.append((table.cpu, design, op, nr, run, fast, slow, slow / fast, share, error, beyond))
+    columns = ["cpu", "design", "op", "nr_pinned", "run_pages", "fast_ns", "slow_ns", "ratio", "slow_percent",
+               "error_percent", "extrapolated"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _conversion(table: CostTable, path: str, share: float) -> tuple[CostRow, ...]:
+    return table.usable(path=path, loop="dependent", order="random", dynamic=share, run=1)
 
 
 def _by_entries(rows: Sequence[CostRow], nr: int) -> tuple[float, bool]:
@@ -479,13 +466,17 @@ def _by_entries(rows: Sequence[CostRow], nr: int) -> tuple[float, bool]:
     return ns, not known[0] <= nr <= known[-1]
 
 
-def _proxy_ns(table: CostTable, nr: int, share: float) -> float:
+def _proxy_ns(table: CostTable, nr: int, share: float) -> tuple[float, bool]:
     rows = table.usable(path="proxy_test", loop="dependent", order="random", dynamic=share, run=1)
     if not rows:
         raise InputError(
             f"cost table {table.name or table.machine!r} has no usable proxy_test at {share:.0%}"
         )
-    return _by_entries(rows, nr)[0]
+    return _by_entries(rows, nr)
+
+
+#: Two curves that never part by more are one: what passes of a measurement differ by. Assumed.
+_APART = 0.05
 
 
 def share_curve(
@@ -505,7 +496,8 @@ def share_curve(
     names : iterable of str
         Designs; those without a dynamic path are a constant.
     nr_descriptors : int
-        Dynamic objects among which the calls choose at random.
+        Dynamic objects among which the calls choose at random. As the tables measure it, one page in 16 is
+        dynamic: the map of pfn_to_page() is far denser, and its walk faster, than with as few in 1 TiB.
     run : int
         Calls in a row that go the same way; 1 is what branch prediction likes least. As measured: 1 or 64.
     page_to_pfn : float
@@ -516,7 +508,8 @@ def share_curve(
     curve : DataFrame
         design, share, ns, extrapolated (more descriptors than were measured, or fewer).
     crossings : DataFrame
-        design, other, share, ns: where ``design`` comes to take longer than ``other``.
+        design, other, share, ns: where ``design`` comes to take longer than ``other``, of those that part by
+        5 % or more on both sides.
     """
     import numpy as np
     import pandas as pd
@@ -559,7 +552,12 @@ def share_curve(
     crossed = []
     for (a, left), (b, right) in itertools.permutations(curves.items(), 2):
         ahead = left - right
-        for at in np.flatnonzero((ahead[:-1] < 0) & (ahead[1:] >= 0)).tolist():
+        apart = np.abs(ahead) / np.minimum(left, right)
+        changes = np.flatnonzero((ahead[:-1] < 0) != (ahead[1:] < 0))
+        parts = np.split(apart, changes + 1)  # between two changes of the lead
+        for place, at in enumerate(changes.tolist()):
+            if ahead[at] >= 0 or min(parts[place].max(), parts[place + 1].max()) < _APART:
+                continue
             part = -ahead[at] / (ahead[at + 1] - ahead[at])
             crossed.append(
                 (a, b, float(shares[at] + part * 0.01), float(left[at] + part * (left[at + 1] - left[at])))

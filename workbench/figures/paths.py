@@ -72,8 +72,9 @@ def _path_label(row: Mapping[str, Any]) -> str:
     mixed = mixed if "/" in row["path"] or row["path"] == "proxy_test" else ""
     if row["path"].startswith(("vmemmap", "sparsemem")):
         mixed = ""
+    nr = f" ({int(row['nr_entries']):,})" if row["nr_entries"] and row["working_set_bytes"] else ""
     shape = f", {'dense' if row['shape'].startswith('dense') else 'scattered'}" if row["shape"] else ""
-    return f"{row['path']}{mixed}{shape}"
+    return f"{row['path']}{mixed}{shape}{nr}"
 
 
 def share_curve(

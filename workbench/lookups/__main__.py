@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(args.out).resolve().parent
     if not folder.is_dir():  # before three minutes of measuring
         print(f"workbench.lookups: {printable(args.out)}: there is no folder {printable(str(folder))}",
+              file=sys.stderr)
+        return 2
+    if Path(args.out).is_dir() or not os.access(folder, os.W_OK):
+        print(f"workbench.lookups: {printable(args.out)}: is a folder, or lies in one that cannot be written",
               file=sys.stderr)
         return 2
     from workbench.lookups import table  # Numba
