@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from workbench import pfnmaps
+from workbench import jit, pfnmaps
 from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig
 from workbench.lookups import loops, structures, subjects
@@ -191,13 +191,13 @@ def test_bad_mixes_are_refused():
 
 
 def test_where_no_cache_folder_can_be_written_loops_compile_all_the_same(monkeypatch):
-    real, asked = loops.njit, []
+    real, asked = jit.njit, []
 
     def njit(function=None, **options):
         asked.append(options.get("cache", False))
         if options.get("cache"):
             raise RuntimeError("cannot cache function: no locator available")
         return real(function, **options) if function else real(**options)
-    monkeypatch.setattr(loops, "njit", njit)
+    monkeypatch.setattr(jit, "njit", njit)
     doubled = loops._jit(lambda k: k + k)
     assert (doubled(np.uint64(4)), asked) == (8, [True, False])

@@ -35,10 +35,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
 from workbench.errors import InputError, printable
+from workbench.jit import jit
 from workbench.kernel.config import KernelConfig, kernel_version
 from workbench.kernel.slab import SlabCache
 from workbench.memory.pfns import MAX_PFN, PfnSet, Scatter
@@ -81,11 +82,7 @@ class CannotMeasure(Exception):
     """This kernel or sandbox does not let us; the message is the reason. The prediction still holds."""
 
 
-def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return njit(cache=True)(function)
-    except RuntimeError:  # no cache folder can be written
-        return njit(function)
+_jit = jit()
 
 
 @_jit

@@ -12,22 +12,19 @@ page, so do these: a page is its address, and :func:`_load` reads there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from workbench.jit import jit
 
 OPTIONS: Any = {"boundscheck": False, "error_model": "numpy", "nogil": True}
 
 
-def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # no cache folder can be written
-        return njit(**OPTIONS)(function)
+_jit = jit(**OPTIONS)
 
 
 def _load_uint64(typingctx, address):

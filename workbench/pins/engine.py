@@ -8,19 +8,11 @@ the result where it may write.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from workbench.jit import jit
 
-def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    options: Any = {"nogil": True, "error_model": "numpy"}  # nogil: the next batch is read meanwhile
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no cache folder can be written
-        return njit(**options)(function)
+_jit = jit(nogil=True, error_model="numpy")  # nogil: the next batch is read meanwhile
 
 
 # Columns of the folio table: a row per slot, key -1 where it is free.

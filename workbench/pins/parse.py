@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from workbench.jit import jit
 from workbench.pins.trace import TAKE
 
-
-def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return njit(cache=True)(function)
-    except RuntimeError:  # no cache folder can be written
-        return njit(function)
+_jit = jit()
 
 
 def _intrinsic(function: Callable[..., Any]) -> Any:

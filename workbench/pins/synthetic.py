@@ -33,9 +33,10 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import InputError
-from workbench.pins.parse import _jit
+from workbench.jit import jit
 from workbench.pins.trace import _TYPES, BATCH_ROWS, Trace, TraceWriter
 
+_jit = jit()
 # The FOLL_ flags, as pins-fio and pins-mixed-lossy-kprobe show them (6.12.95).
 _PIN, _WRITE, _LONGTERM, _TOUCH, _UNLOCKABLE = 0x80000, 0x1, 0x100, 0x10000, 0x200000
 _PMD_ORDER = 9  # x86-64 with 4 KiB pages: below, gup takes page by page
