@@ -1,0 +1,21 @@
+"""Where counts meet: one frozen question and its answer, and what measured times make of it."""
+
+from workbench.scenario.footprints import (
+    PART,
+    Row,
+    Scenario,
+    break_even,
+    compare,
+    evaluate,
+    machine_of,
+    nr_pages_of,
+    pinned_from_capture,
+)
+from workbench.scenario.times import (
+    SLOW_DESIGNS,
+    model_checks,
+    path_costs,
+    pin_costs,
+    share_curve,
+    slow_fast,
+)
