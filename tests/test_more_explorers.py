@@ -13,12 +13,12 @@ X86 = KernelConfig.preset("x86-64")
 
 def test_flag_budget_explorer_shows_what_its_controls_say():
     explorer = widgets.FlagBudgetExplorer()
-    assert "15 bits are free" in explorer.answer.value
+    assert "15 bits are free" in explorer.texts["answer"].value
     explorer.controls["nr_cpus"].value = 8192
     explorer.controls["nodes_shift"].value = 10
     explorer.controls["nr_page_flags"].value = 25
-    assert "1 bit is free" in explorer.answer.value
-    free = next(trace for trace in explorer.host.fig["data"] if trace["name"] == "free")
+    assert "1 bit is free" in explorer.texts["answer"].value
+    free = next(trace for trace in explorer.hosts["bits"].fig["data"] if trace["name"] == "free")
     assert free["x"][0] == explorer.budget().free_bits == 1
 
 
@@ -38,18 +38,19 @@ def test_what_does_not_build_is_said_and_nothing_is_drawn():
     explorer.controls["section_bits"].value = 25
     explorer.controls["nr_page_flags"].value = 32
     assert "does not build" in explorer.error.value
-    assert explorer.host.fig["data"] == () or not explorer.host.fig["data"]
+    assert explorer.hosts["bits"].fig["data"] == () or not explorer.hosts["bits"].fig["data"]
 
 
 def test_claims_explorer_filters_and_sorts():
     explorer = widgets.ClaimsExplorer()
-    every = explorer.html.value.count("<details>")
+    every = explorer.texts["claims"].value.count("<details>")
     assert every == len(claims.recompute())
     explorer.controls["verdict"].value = "differs"
-    assert 0 < explorer.html.value.count("<details>") < every
+    assert 0 < explorer.texts["claims"].value.count("<details>") < every
     explorer.controls["verdict"].value = "all"
     explorer.controls["sort"].value = "verdict"
-    verdicts = [part.split("<")[0] for part in explorer.html.value.split('white-space:nowrap">')[1:]]
+    cells = explorer.texts["claims"].value.split('white-space:nowrap">')[1:]
+    verdicts = [part.split("<")[0] for part in cells]
     assert verdicts == sorted(verdicts, key=lambda v: v.split()[-1] if v[0] in "\u2713\u2260" else v)
 
 
@@ -97,28 +98,28 @@ def test_mix_sliders_move_the_memdescs_and_too_much_is_refused():
     assert after["static"] == before["static"] and after["memdesc8"] > before["memdesc8"]
     assert widgets.MixExplorer.from_state(explorer.state()).mix() == explorer.mix()
     explorer.controls["hugetlb:9"].value = 100
-    assert "sum to" in explorer.error.value and not explorer.host.fig["data"]
+    assert "sum to" in explorer.error.value and not explorer.hosts["percent"].fig["data"]
 
 
 def test_the_pins_explorer_follows_its_controls_and_says_what_is_incomplete():
     explorer = widgets.PinsExplorer()
-    assert "83,330 pins of 560 folios" in explorer.readout.value
+    assert "83,330 pins of 560 folios" in explorer.texts["readout"].value
     explorer.controls["trace"].value = "pins-mixed-lossy-kprobe"
-    assert "incomplete" in explorer.readout.value
+    assert "incomplete" in explorer.texts["readout"].value
     assert all("incomplete" in f.layout.title.subtitle.text for f in explorer.figures.values())
-    assert explorer.preset.value == "pins-mixed-lossy-kprobe"
+    assert explorer.preset.widget.value == "pins-mixed-lossy-kprobe"
     small, large = [], []
     for size, into in ((1, small), (1024, large)):
         explorer.controls["pool_size"].value = size
-        into.append(explorer.readout.value)
+        into.append(explorer.texts["readout"].value)
     assert small != large
     explorer.controls["trace"].value = "<b>nowhere</b>"
-    assert "&lt;b&gt;nowhere" in explorer.error.value and explorer.table.value == ""
-    assert explorer.preset.value == ""  # so that the same trace can be picked again
-    explorer.preset.value = "pins-mixed-lossy-kprobe"
+    assert "&lt;b&gt;nowhere" in explorer.error.value and explorer.texts["table"].value == ""
+    assert explorer.preset.widget.value == ""  # so that the same trace can be picked again
+    explorer.preset.widget.value = "pins-mixed-lossy-kprobe"
     assert explorer.error.value == ""
-    explorer.preset.value = ""
-    assert explorer.preset.value == "pins-mixed-lossy-kprobe"  # the list never shows another trace
+    explorer.preset.widget.value = ""
+    assert explorer.preset.widget.value == "pins-mixed-lossy-kprobe"  # the list never shows another trace
     explorer.controls["trace"].value = "pins-fio"
     assert explorer.error.value == "" and len(explorer.figures) == 5
     assert widgets.PinsExplorer.from_state(explorer.state()).state() == explorer.state()
@@ -133,35 +134,36 @@ def test_names_in_a_trace_are_inert_in_the_pins_explorer(tmp_path):
     evil = dataclasses.replace(trace, comm_names=("<img src=x onerror=alert(1)>",) * len(trace.comm_names),
                                meta={**trace.meta, "why": ["<script>alert(1)</script>"]})  # fmt: skip
     explorer = widgets.PinsExplorer(trace=str(evil.write(tmp_path / "evil.parquet")))
-    assert "<script" not in explorer.readout.value and "&lt;script" in explorer.readout.value
+    readout = explorer.texts["readout"].value
+    assert "<script" not in readout and "&lt;script" in readout
     assert all("<script" not in f.to_json() for f in explorer.figures.values())
 
 
 def test_the_paths_explorer_follows_its_controls():
     explorer = widgets.PathsExplorer()
     assert explorer.error.value == "" and len(explorer.figures) == 4
-    first = explorer.readout.value
+    first = explorer.texts["readout"].value
     explorer.controls["dynamic"].value = 50
-    assert explorer.readout.value != first and explorer.figures["share"].layout.shapes[0].x0 == 50
+    assert explorer.texts["readout"].value != first and explorer.figures["share"].layout.shapes[0].x0 == 50
     assert "2026" in explorer.figures["share"].layout.title.subtitle.text  # whose times they are
     explorer.controls["table"].value = "xeon-16vcpu"
-    assert "no usable rows" in explorer.error.value and explorer.readout.value == ""
+    assert "no usable rows" in explorer.error.value and explorer.texts["readout"].value == ""
     explorer.controls["table"].value = "<b>nowhere</b>"
     assert "&lt;b&gt;nowhere" in explorer.error.value
     explorer.controls["table"].value = "epyc-2vcpu-full"
-    assert explorer.error.value == "" and explorer.preset.value == "epyc-2vcpu-full"
+    assert explorer.error.value == "" and explorer.preset.widget.value == "epyc-2vcpu-full"
     assert widgets.PathsExplorer.from_state(explorer.state()).state() == explorer.state()
 
 
 def test_the_mistakes_explorer_opens_what_is_behind_a_cell():
     explorer = widgets.MistakesExplorer(mistake="put_on_pin", design="dynamic_page_typed")
-    assert explorer.error.value == "" and "compile error" in explorer.html.value
-    assert "incompatible" in explorer.html.value and "<details>" in explorer.html.value
-    letters = {text for row in explorer.figure.data[0].text for text in row}
+    assert explorer.error.value == "" and "compile error" in explorer.texts["sites"].value
+    assert "incompatible" in explorer.texts["sites"].value and "<details>" in explorer.texts["sites"].value
+    letters = {text for row in explorer.figures["matrix"].data[0].text for text in row}
     assert {"<b>C</b>", "<b>S</b>"} <= letters
     explorer.controls["design"].value = "foll_pin"
-    assert "compile error" not in explorer.html.value
-    assert "<script" not in explorer.html.value
+    assert "compile error" not in explorer.texts["sites"].value
+    assert "<script" not in explorer.texts["sites"].value
     assert widgets.MistakesExplorer.from_state(explorer.state()).state() == explorer.state()
 
 

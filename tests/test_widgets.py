@@ -24,7 +24,7 @@ def test_an_explorer_shows_what_compare_says(explorer):
     rows = compare(explorer.scenarios())
     assert list(explorer.rows["total_bytes"]) == list(rows["total_bytes"])
     for value in rows["total_bytes"]:
-        assert f"{value:,}" in explorer.table.value
+        assert f"{value:,}" in explorer.texts["table"].value
     assert explorer.hosts["percent"].fig["data"][0]["x"] == list(rows["percent_of_ram"])
 
 
@@ -77,7 +77,7 @@ def test_reset_goes_back_to_the_start(explorer):
     start = OverheadExplorer().state()
     explorer.controls["nr_pinned"].value = "50%"
     explorer.reset()
-    assert explorer.state() == start and explorer.preset.value == start["machine"]
+    assert explorer.state() == start and explorer.preset.widget.value == start["machine"]
 
 
 @pytest.mark.parametrize("machine", [
@@ -87,7 +87,7 @@ def test_a_machine_that_cannot_be_used_is_said_inline_and_nothing_is_drawn(explo
     assert 'role="alert"' in explorer.error.value and "Traceback" not in explorer.error.value
     assert "<script" not in explorer.error.value
     assert all(not host.fig["data"] for host in explorer.hosts.values())
-    assert explorer.table.value == ""
+    assert explorer.texts["table"].value == ""
     explorer.controls["machine"].value = "ram=64GiB"
     assert explorer.error.value == "" and all(host.fig["data"] for host in explorer.hosts.values())
 
@@ -104,15 +104,15 @@ def test_a_bug_of_ours_is_said_inline_too(explorer, monkeypatch):
 
 
 def test_picking_a_preset_fills_the_machine(explorer):
-    explorer.preset.value = "h100-128g-6.18"
+    explorer.preset.widget.value = "h100-128g-6.18"
     assert explorer.state()["machine"] == "h100-128g-6.18"
     assert explorer.rows["machine"][0] == "h100-128g-6.18"
 
 
 def test_every_shipped_capture_and_spec_is_offered_and_draws(explorer):
-    for name in explorer.preset.options:
+    for name in explorer.preset.widget.options:
         if name and name != "live":
-            explorer.preset.value = name
+            explorer.preset.widget.value = name
             assert explorer.error.value == "", name
 
 
@@ -151,12 +151,12 @@ def test_pfn_anatomy_gives_the_pfn_again():
 
 def test_struct_explorer_shows_the_mail_both_ways():
     explorer = StructExplorer(kernel="amd64_6.12.117-1")
-    assert "80 bytes" in explorer.host.fig["layout"]["title"]["text"]
+    assert "80 bytes" in explorer.hosts["layout"].fig["layout"]["title"]["text"]
     explorer.controls["ms_extensions"].value = False
-    assert "16 bytes" in explorer.host.fig["layout"]["title"]["text"]
-    assert "declaration does not declare anything" in explorer.pahole.value
+    assert "16 bytes" in explorer.hosts["layout"].fig["layout"]["title"]["text"]
+    assert "declaration does not declare anything" in explorer.texts["pahole"].value
     explorer.controls["text"].value = ""
-    assert "struct page: 64 bytes" in explorer.host.fig["layout"]["title"]["text"]
+    assert "struct page: 64 bytes" in explorer.hosts["layout"].fig["layout"]["title"]["text"]
 
 
 @pytest.mark.parametrize("text", ["struct x { int", "struct x { nosuch_t a; };", "<script>", "int a;",
@@ -164,7 +164,7 @@ def test_struct_explorer_shows_the_mail_both_ways():
 def test_source_that_cannot_be_laid_out_is_said_inline(text):
     explorer = StructExplorer(text=text)
     assert 'role="alert"' in explorer.error.value and "<script>" not in explorer.error.value
-    assert not explorer.host.fig["data"] and explorer.pahole.value == ""
+    assert not explorer.hosts["layout"].fig["data"] and explorer.texts["pahole"].value == ""
 
 
 def test_plot_host_sends_plotly_only_when_asked(monkeypatch):

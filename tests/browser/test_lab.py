@@ -31,7 +31,7 @@ def shows(page: Any, share: str) -> None:
     page.wait_for_function(
         f"""share => {EXPLORER}.every(g => g.data.length && g.layout.meta.state.nr_pinned === share)
             && new Set({EXPLORER}.map(g => JSON.stringify(g.layout.meta.state))).size === 1""",
-        arg=share, timeout=10_000)
+        arg=share, timeout=20_000)
     assert page.locator(".widget-readout").first.inner_text() == share
     found = figures(page)
     assert len(found) == 3 and all(one["traces"] and one["drawn"] and one["width"] > 300 for one in found)
@@ -80,12 +80,12 @@ def test_a_machine_that_cannot_be_used_is_said_inline(page):
     box = page.locator(".jupyter-widgets input[type=text]").first
     box.fill("ram=<b>nonsense</b>")
     box.press("Enter")
-    page.locator("[role=alert]", has_text="<b>nonsense</b>").wait_for(timeout=5_000)
-    page.wait_for_function(f"{EXPLORER}.every(g => g.data.length === 0)", timeout=5_000)
+    page.locator("[role=alert]", has_text="<b>nonsense</b>").wait_for(timeout=20_000)
+    page.wait_for_function(f"{EXPLORER}.every(g => g.data.length === 0)", timeout=20_000)
     box.fill("ram=64TiB,nodes=8")
     box.press("Enter")
     shows(page, "10%")
-    page.locator("[role=alert]").wait_for(state="detached", timeout=5_000)
+    page.locator("[role=alert]").wait_for(state="detached", timeout=20_000)
 
 
 def test_after_a_reload_control_and_figures_agree(page):
@@ -105,5 +105,5 @@ def test_a_restarted_kernel_is_said_beside_the_figures(page):
     page.click(".lm-MenuBar-item:has-text('Kernel')")
     page.locator(".lm-Menu-item[data-command='kernelmenu:restart']").click()
     page.locator(".jp-Dialog .jp-mod-accept").click()
-    page.locator(".workbench-note", has_text="Kernel gone").first.wait_for(timeout=10_000)
+    page.locator(".workbench-note", has_text="Kernel gone").first.wait_for(timeout=20_000)
     assert figures(page)[0]["drawn"]

@@ -43,7 +43,7 @@ def shows(page: Any, **state: Any) -> None:
         page.wait_for_function(
             f"at => {FIGURES}.some(g => g.layout.shapes?.[0]?.x0 === at)",
             arg=state["pool_size"],
-            timeout=10_000,
+            timeout=20_000,
         )
 
 
@@ -59,8 +59,8 @@ def test_a_trace_that_is_none_is_said_and_the_list_leads_back(page):
     box = page.locator(".jupyter-widgets input[type=text]").first
     box.fill("<b>nonsense</b>")
     box.press("Enter")
-    page.locator("[role=alert]", has_text="<b>nonsense</b>").wait_for(timeout=10_000)
-    page.wait_for_function(f"{FIGURES}.length === 0", timeout=10_000)
+    page.locator("[role=alert]", has_text="<b>nonsense</b>").wait_for(timeout=20_000)
+    page.wait_for_function(f"{FIGURES}.every(g => g.data.length === 0)", timeout=20_000)
     page.locator(".jupyter-widgets select").first.select_option("pins-fio")
     shows(page, trace="pins-fio")
     page.locator(".jupyter-widgets select").first.select_option("pins-mixed-lossy-kprobe")

@@ -5,20 +5,21 @@ from __future__ import annotations
 import functools
 import gzip
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anywidget
 import ipywidgets as w
 import traitlets
 
-from workbench import designs
+from workbench import designs, figures
 from workbench.errors import InputError
 from workbench.figures import inert
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 LIVE = "*The controls are live in JupyterLab: `make lab`, then run this cell.*"
@@ -59,12 +60,23 @@ class PlotHost(anywidget.AnyWidget):
 
 
 class Explorer:
-    """Controls by name, an error line, and what they drive. Subclasses say which, and draw."""
+    """Controls by name, an error line, and the views that they drive. Subclasses say which, and draw.
 
+    A subclass names its ``views`` in the order in which they stand below the controls, each ``"figure"`` or
+    ``"text"``; makes its ``controls`` and then calls ``super().__init__``; and in ``_draw`` hands each view
+    what it shows: ``self.show(name, figure)``, ``self.say(name, html)``, and for those who want the numbers,
+    ``self.tables[name] = table``.
+    """
+
+    views: ClassVar[Mapping[str, str]] = {}
     controls: dict[str, Any]
 
     def __init__(self, **values: Any):
-        self._quiet = False
+        self._quiet, self._blanked = False, True
+        self.figures: dict[str, go.Figure] = {}
+        self.tables: dict[str, pd.DataFrame] = {}
+        self.hosts = {name: PlotHost() for name, kind in self.views.items() if kind == "figure"}
+        self.texts = {name: w.HTML() for name, kind in self.views.items() if kind == "text"}
         self.error = w.HTML()
         self.reset_button = w.Button(description="Reset", tooltip="All controls back to where they started",
                                      icon="undo", layout={"width": "100px"})
@@ -107,10 +119,11 @@ class Explorer:
                 raise InputError(f"{name} = {value!r}: {error}") from None
 
     def _assign(self, name: str, value: Any) -> None:
-        self.controls[name].value = value
+        self.controls[name].value = tuple(value) if isinstance(self.controls[name], Several) else value
 
     def _value(self, name: str) -> Any:
-        return self.controls[name].value
+        value = self.controls[name].value
+        return list(value) if isinstance(self.controls[name], Several) else value
 
     @contextmanager
     def _one_redraw(self) -> Iterator[None]:
@@ -128,30 +141,54 @@ class Explorer:
     def redraw(self, changed: str | None = None) -> None:
         """Compute and draw; whatever goes wrong is said in the error line."""
         try:
-            self._draw(changed)
+            self._draw(None if self._blanked else changed)
         except InputError as error:
             self._fail(str(error))
         except Exception as error:  # a bug of ours must not leave an old picture under new labels
             self._fail(f"{type(error).__name__}: {error}")
         else:
-            self.error.value = ""
+            self.error.value, self._blanked = "", False
 
     def _fail(self, why: str) -> None:
         self.error.value = f'<div role="alert" class="workbench-note">{inert(why)}</div>'
         self._blank("Nothing is drawn: the input above cannot be used.")
 
-    def _draw(self, changed: str | None) -> None:
-        raise NotImplementedError
+    def show(self, name: str, figure: go.Figure) -> None:
+        """A figure for one of the views; it carries the state that it was drawn from."""
+        figure.layout.meta = {**figure.layout.meta, "state": self.state()}
+        self.figures[name] = figure
+        self.hosts[name].show(figure)
+
+    def say(self, name: str, text: str) -> None:
+        """HTML for one of the views."""
+        self.texts[name].value = text
 
     def _blank(self, why: str) -> None:
+        """Never an old picture under new labels; the next drawing draws everything."""
+        self._blanked = True
+        self.tables.clear()
+        for name in self.hosts:
+            self.show(name, figures.nothing(why))
+        for text in self.texts.values():
+            text.value = ""
+
+    def _draw(self, changed: str | None) -> None:
+        """Hand every view what it shows; only those that ``changed`` moves where that is a control's name."""
         raise NotImplementedError
 
     def _layout(self) -> w.Widget:
         raise NotImplementedError
 
+    def view_widgets(self) -> list[w.Widget]:
+        """The views, in their order."""
+        return [(self.hosts if kind == "figure" else self.texts)[name] for name, kind in self.views.items()]
+
     def snapshot(self) -> list[Any]:
-        """What to leave where there is no front end: figures and tables."""
-        raise NotImplementedError
+        """What to leave where there is no front end: figures and texts, in their order."""
+        from IPython.display import HTML
+
+        return [self.figures[name] if kind == "figure" else HTML(self.texts[name].value)
+                for name, kind in self.views.items()]
 
     def _ipython_display_(self) -> None:
         from IPython.display import Markdown, display
@@ -188,5 +225,45 @@ class Several(traitlets.HasTraits):
             box.value = name in change["new"]
 
 
-def control(kind: Callable[..., w.Widget], label: str, **traits: Any) -> Any:
-    return kind(description=label, style=STYLE, **{"layout": {"width": "98%"}, **traits})
+def control(kind: Callable[..., w.Widget], description: str, **traits: Any) -> Any:
+    """A control with its label, in the style that all share."""
+    return kind(description=description, style=STYLE, **{"layout": {"width": "98%"}, **traits})
+
+
+class Listed:
+    """A list of shipped names beside a text that also takes any other: the list follows the text."""
+
+    def __init__(self, names: Sequence[str], text: w.Text, **traits: Any):
+        self.text, self.names = text, ("", *names)
+        self.widget = control(w.Dropdown, options=self.names, **traits)
+        self.widget.observe(self._picked, "value")
+        text.observe(self._follow, "value")
+        self._follow()
+
+    def _picked(self, change: Any) -> None:
+        if change["new"]:
+            self.text.value = change["new"]
+        else:
+            self._follow()
+
+    def _follow(self, _: Any = None) -> None:
+        name = self.text.value.strip()
+        self.widget.value = name if name in self.names else ""
+
+
+def tick_boxes(names: Sequence[str]) -> Several:
+    """Designs to choose from, each with its summary as a tooltip."""
+    return Several({name: w.Checkbox(description=name, indent=False, tooltip=designs.get(name).summary,
+                                     layout={"width": "auto", "margin": "0 14px 0 0"}) for name in names})
+
+
+#: Layouts that explorers share: half of the width where there is room, and rows that wrap.
+HALF = {"flex": "1 1 420px", "min_width": "320px"}
+WRAP = {"flex_flow": "row wrap"}
+
+
+def design_row(several: Several, *more: w.Widget) -> w.Widget:
+    """The labelled row of check boxes, and what stands behind them."""
+    label = w.Label("designs", layout={"flex": "0 0 128px", "margin": "2px 8px 2px 2px",
+                                       "justify_content": "flex-end"})
+    return w.HBox([label, w.Box([*several.boxes.values(), *more], layout=WRAP)])

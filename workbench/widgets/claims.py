@@ -14,6 +14,7 @@ from workbench.widgets.base import Explorer, control
 class ClaimsExplorer(Explorer):
     """Published figures, recomputed: sorted and filtered, each row opening its computation."""
 
+    views: ClassVar = {"claims": "text"}
     SORTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "id": lambda row: row.id, "verdict": lambda row: (row.verdict, row.id),
         "unit": lambda row: (row.unit, row.id), "quantity": lambda row: (row.quantity, row.id),
@@ -28,25 +29,19 @@ class ClaimsExplorer(Explorer):
             "verdict": control(w.Dropdown, "verdict", options=["all", *verdicts]),
             "sort": control(w.Dropdown, "sorted by", options=list(self.SORTS)),
         }
-        self.html = w.HTML()
         super().__init__(**values)
 
     def _draw(self, changed: str | None) -> None:
+        import pandas as pd
+
         wanted, key = self._value("verdict"), self.SORTS[self._value("sort")]
         rows = sorted((row for row in self.rows if wanted in ("all", row.verdict)), key=key)
-        self.html.value = claims_table(rows)
-
-    def _blank(self, why: str) -> None:
-        self.html.value = ""
+        self.say("claims", claims_table(rows))
+        self.tables = {"claims": pd.DataFrame([row.to_dict() for row in rows])}
 
     def _layout(self) -> w.Widget:
         bar = w.Box([self.controls["verdict"], self.controls["sort"], self.reset_button])
-        return w.VBox([bar, self.error, self.html])
-
-    def snapshot(self) -> list[Any]:
-        from IPython.display import HTML
-
-        return [HTML(self.html.value)]
+        return w.VBox([bar, self.error, *self.view_widgets()])
 
 
 def claims_table(rows: Sequence[Any]) -> str:

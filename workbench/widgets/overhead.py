@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
@@ -18,11 +18,10 @@ from workbench.memory.machine import Machine
 from workbench.memory.population import Population
 from workbench.paths import data_dir
 from workbench.scenario import Scenario, compare, evaluate, machine_of
-from workbench.widgets.base import Explorer, PlotHost, Several, control
+from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, design_row, tick_boxes
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 #: Made-up machines beside the shipped captures.
 SPECS = ("ram=1TiB,nodes=2,hole=3GiB-4GiB", "ram=64TiB,nodes=8",
@@ -41,24 +40,21 @@ class OverheadExplorer(Explorer):
     ``designs`` is a list of them.
     """
 
+    views: ClassVar = {"by_part": "figure", "percent": "figure", "pinned": "figure", "table": "text"}
+
     def __init__(self, **values: Any):
         from workbench.memory.pagemix import ASSUMED
 
         pages = [f"{1 << shift:,} page{'s' if shift else ''}" for shift in range(19)]
         runs = [(text, 1 << shift) for shift, text in enumerate(pages)]
         orders = [(f"{order}: {text}", order) for order, text in enumerate(pages)]
-        self.preset = control(w.Dropdown, "machine", options=["", *_captures(), *SPECS],
-                               tooltip="A shipped capture or a made-up machine")
-        self._boxes = {name: w.Checkbox(description=name, indent=False, tooltip=designs.get(name).summary,
-                                        layout={"width": "auto", "margin": "0 14px 0 0"})
-                       for name in _offered()}
         self.controls = {
             "machine": control(w.Text, "or any other", continuous_update=False,
                                 tooltip="Path of a capture, or a spec such as ram=1TiB,nodes=2",
                                 placeholder="capture, or ram=1TiB,nodes=2"),
             "kernel": control(w.Dropdown, "kernel",
                                options=[("as the machine says", None), *((k, k) for k in presets())]),
-            "designs": Several(self._boxes),
+            "designs": tick_boxes(_offered()),
             "nr_pinned": control(w.SelectionSlider, "pinned, % of RAM", options=SHARES),
             "run_pages": control(w.SelectionSlider, "in runs of", options=runs,
                                   tooltip="Clustering: pinned pages come in naturally aligned runs"),
@@ -76,32 +72,23 @@ class OverheadExplorer(Explorer):
         }
         self.controls["machine"].value = "microvm-24g-6.18"
         self.controls["designs"].value = tuple(n for n in ("static", "hvo", "proxy_bit", "dynamic_page")
-                                               if n in self._boxes)
+                                               if n in self.controls["designs"].boxes)
         self.controls["nr_pinned"].value = "0.1%"
         self.controls["pfn_map"].value = "xarray"
         self.controls["nr_device_used"].value = "10%"
-        self.preset.observe(self._picked, "value")
-        self.readout, self.table = w.HTML(), w.HTML()
-        self.hosts = {name: PlotHost() for name in ("by_part", "percent", "pinned")}
+        self.preset = Listed([*_captures(), *SPECS], self.controls["machine"], description="machine",
+                             tooltip="A shipped capture or a made-up machine")
+        self.readout = w.HTML()
         self.rows: pd.DataFrame | None = None
-        self.figures: dict[str, go.Figure] = {}
         self._live: tuple[str | None, Machine] | None = None
         super().__init__(**values)
-
-    def _picked(self, change: Any) -> None:
-        if change["new"]:
-            self.controls["machine"].value = change["new"]
 
     def _assign(self, name: str, value: Any) -> None:
         control = self.controls[name]
         if name in ("nr_pinned", "nr_device_used") and value not in control.options:
             value = str(value)
             control.options = sorted({*control.options, value}, key=_share)
-        control.value = tuple(value) if name == "designs" else value
-
-    def _value(self, name: str) -> Any:
-        value = self.controls[name].value
-        return list(value) if name == "designs" else value
+        super()._assign(name, value)
 
     def scenarios(self) -> list[Scenario]:
         """One scenario for each chosen design."""
@@ -124,43 +111,27 @@ class OverheadExplorer(Explorer):
         of_device = bool(scenarios[0].describe_device)
         self.readout.value = _readout(self.rows, machine, of_device)
         self.controls["nr_device_used"].disabled = not of_device
-        text = self.controls["machine"].value
-        self.preset.value = text if text in self.preset.options else ""
-        self._show("by_part", figures.overhead_by_part(self.rows))  # the browser draws while we go on
-        self._show("percent", figures.percent_of_ram(self.rows))
+        self.show("by_part", figures.overhead_by_part(self.rows))  # the browser draws while we go on
+        self.show("percent", figures.percent_of_ram(self.rows))
         curve, crossings = _curve(tuple(one.with_(**{_moved(of_device): 0}) for one in scenarios))
         at = _share(self._value(_moved(of_device)))
-        self._show("pinned", figures.overhead_against_pinned(
+        self.show("pinned", figures.overhead_against_pinned(
             curve, crossings, at, **({"x_title": DEVICE_TITLE} if of_device else {})))
-        self.table.value = exact_table(self.rows)
-
-    def _show(self, name: str, figure: go.Figure) -> None:
-        figure.layout.meta = {**figure.layout.meta, "state": self.state()}
-        self.figures[name] = figure
-        self.hosts[name].show(figure)
+        self.say("table", exact_table(self.rows))
+        self.tables = {"designs": self.rows, "against pinned": curve, "break even": crossings}
 
     def _blank(self, why: str) -> None:
-        self.rows = None
-        for name in self.hosts:
-            self._show(name, figures.nothing(why))
-        self.table.value = self.readout.value = ""
+        super()._blank(why)
+        self.rows, self.readout.value = None, ""
 
     def _layout(self) -> w.Widget:
-        c, half, wrap = self.controls, {"flex": "1 1 420px", "min_width": "320px"}, {"flex_flow": "row wrap"}
-        left = w.VBox([self.preset, c["machine"], c["kernel"], c["mix"]], layout=half)
+        c = self.controls
+        left = w.VBox([self.preset.widget, c["machine"], c["kernel"], c["mix"]], layout=HALF)
         right = w.VBox([c["nr_pinned"], self.readout, c["run_pages"], c["folio_order"], c["pfn_map"]],
-                       layout=half)
-        label = w.Label("designs", layout={"flex": "0 0 128px", "margin": "2px 8px 2px 2px",
-                                           "justify_content": "flex-end"})
-        chosen = w.HBox([label, w.Box([*self._boxes.values()], layout=wrap)])
-        device = w.HBox([c["describe_device"], c["nr_device_used"], self.reset_button], layout=wrap)
-        return w.VBox([w.Box([left, right], layout=wrap), chosen, device, self.error, *self.hosts.values(),
-                       self.table])
-
-    def snapshot(self) -> list[Any]:
-        from IPython.display import HTML
-
-        return [*self.figures.values(), HTML(self.table.value)]
+                       layout=HALF)
+        device = w.HBox([c["describe_device"], c["nr_device_used"], self.reset_button], layout=WRAP)
+        return w.VBox([w.Box([left, right], layout=WRAP), design_row(c["designs"]), device, self.error,
+                       *self.view_widgets()])
 
 
 def _captures() -> list[str]:
@@ -320,6 +291,7 @@ def _readout(table: pd.DataFrame, machine: Any, of_device: bool) -> str:
 class MixExplorer(Explorer):
     """Memdescs against today's struct page on a page mix set by sliders; what is left of 100 % is free."""
 
+    views: ClassVar = {"percent": "figure", "table": "text"}
     KINDS = ("anon:0", "anon:4", "anon:9", "file:0", "file:4", "file:9", "hugetlb:9", "slab:0", "slab:3")
 
     def __init__(self, **values: Any):
@@ -329,7 +301,6 @@ class MixExplorer(Explorer):
         }
         for kind, share in (("anon:0", 30), ("anon:9", 20), ("file:0", 15), ("file:4", 15), ("slab:3", 5)):
             self.controls[kind].value = share
-        self.host, self.table = PlotHost(), w.HTML()
         super().__init__(**values)
 
     def mix(self) -> str:
@@ -340,23 +311,11 @@ class MixExplorer(Explorer):
         base = Scenario(machine="ram=1TiB", mix=self.mix())
         names = ("static", "memdesc32", "memdesc16", "memdesc8")
         self.rows = compare(base.with_(design=name) for name in names)
-        self.figure = figures.percent_of_ram(self.rows)
-        self.figure.layout.meta = {**self.figure.layout.meta, "state": self.state()}
-        self.host.show(self.figure)
-        self.table.value = exact_table(self.rows)
-
-    def _blank(self, why: str) -> None:
-        self.figure = figures.nothing(why)
-        self.host.show(self.figure)
-        self.table.value = ""
+        self.show("percent", figures.percent_of_ram(self.rows))
+        self.say("table", exact_table(self.rows))
+        self.tables = {"designs": self.rows}
 
     def _layout(self) -> w.Widget:
-        half = {"flex": "1 1 420px", "min_width": "320px"}
-        boxes = [w.Box([c], layout=half) for c in self.controls.values()]
-        sliders = w.Box(boxes, layout={"flex_flow": "row wrap"})
-        return w.VBox([sliders, self.reset_button, self.error, self.host, self.table])
-
-    def snapshot(self) -> list[Any]:
-        from IPython.display import HTML
-
-        return [self.figure, HTML(self.table.value)]
+        boxes = [w.Box([c], layout=HALF) for c in self.controls.values()]
+        sliders = w.Box(boxes, layout=WRAP)
+        return w.VBox([sliders, self.reset_button, self.error, *self.view_widgets()])

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import ipywidgets as w
 import numpy as np
 import pandas as pd
 
-from workbench import designs, figures
+from workbench import figures
 from workbench.errors import InputError
 from workbench.figures import inert
 from workbench.lookups.costs import CostTable, shipped
 from workbench.scenario import SLOW_DESIGNS, model_checks, path_costs, share_curve
-from workbench.widgets.base import Explorer, PlotHost, Several, control
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, design_row, tick_boxes
 
 DESIGNS = ("static", *SLOW_DESIGNS)
 NUMBERS = tuple(round(10**exponent) for exponent in (2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5))
@@ -43,19 +40,14 @@ class PathsExplorer(Explorer):
     ``python -m workbench.lookups --full -o FILE`` wrote.
     """
 
+    views: ClassVar = {"readout": "text", "share": "figure", "paths": "figure", "latency": "figure",
+                       "model": "figure"}  # fmt: skip
+
     def __init__(self, **values: Any):
-        self.preset = control(
-            w.Dropdown, "cost table", options=["", *own_tables()], tooltip="A shipped table"
-        )
-        self._boxes = {
-            name: w.Checkbox(description=name, indent=False, tooltip=designs.get(name).summary,
-                             layout={"width": "auto", "margin": "0 14px 0 0"})
-            for name in DESIGNS
-        }  # fmt: skip
         self.controls = {
             "table": control(w.Text, "or your own", continuous_update=False, placeholder="FILE.json",
                              tooltip="python -m workbench.lookups --full -o FILE.json"),
-            "designs": Several(self._boxes),
+            "designs": tick_boxes(DESIGNS),
             "page_to_pfn": control(w.SelectionSlider, "page_to_pfn, %", options=tuple(range(0, 101, 5)),
                                    tooltip="Share of the calls; the others are pfn_to_page"),
             "dynamic": control(w.SelectionSlider, "dynamic, %", options=PERCENT,
@@ -70,28 +62,9 @@ class PathsExplorer(Explorer):
         self.controls["page_to_pfn"].value = 50
         self.controls["dynamic"].value = 1
         self.controls["nr_descriptors"].value = 100_000
-        self.preset.observe(self._picked, "value")
-        self.readout = w.HTML()
-        self.hosts = {name: PlotHost() for name in ("share", "paths", "latency", "model")}
-        self.figures: dict[str, go.Figure] = {}
+        self.preset = Listed(own_tables(), self.controls["table"], description="cost table",
+                             tooltip="A shipped table")
         super().__init__(**values)
-
-    def _picked(self, change: Any) -> None:
-        if change["new"]:
-            self.controls["table"].value = change["new"]
-        elif not self._quiet:
-            self._mark()
-
-    def _mark(self) -> None:
-        text = self.controls["table"].value.strip()
-        self.preset.value = text if text in self.preset.options else ""
-
-    def _value(self, name: str) -> Any:
-        value = self.controls[name].value
-        return list(value) if name == "designs" else value
-
-    def _assign(self, name: str, value: Any) -> None:
-        self.controls[name].value = tuple(value) if name == "designs" else value
 
     def table(self) -> CostTable:
         """The cost table that the controls name."""
@@ -101,7 +74,6 @@ class PathsExplorer(Explorer):
         return _table(name, 0) if known else _table(str(path), path.stat().st_mtime_ns)
 
     def _draw(self, changed: str | None) -> None:
-        self._mark()
         table, chosen = self.table(), self._value("designs")
         if not chosen:
             raise InputError("no design is chosen: tick at least one")
@@ -109,40 +81,23 @@ class PathsExplorer(Explorer):
         mix = self._value("page_to_pfn") / 100
         curve, crossings = share_curve(table, chosen, nr_descriptors=nr, run=run, page_to_pfn=mix)
         note = whose(table)
-        self.readout.value = _readout(curve, at, note)
-        self._show("share", figures.share_curve(curve, crossings, at, note=note))
-        if changed in (None, "table", "nr_descriptors") or len(self.figures) < len(self.hosts):
-            self._show("paths", figures.path_costs(path_costs(table, nr), note=note))
-        if changed in (None, "table") or len(self.figures) < len(self.hosts):
-            self._show("latency", figures.latency(latency_rows(table), table.caches, note=note))
-            self._show("model", figures.model_checks(model_checks(table), note=note))
-
-    def _show(self, name: str, figure: go.Figure) -> None:
-        figure.layout.meta = {**figure.layout.meta, "state": self.state()}
-        self.figures[name] = figure
-        self.hosts[name].show(figure)
-
-    def _blank(self, why: str) -> None:
-        self.figures = {}
-        for host in self.hosts.values():
-            host.show(figures.nothing(why))
-        self.readout.value = ""
+        self.say("readout", _readout(curve, at, note))
+        self.show("share", figures.share_curve(curve, crossings, at, note=note))
+        self.tables |= {"share of dynamic calls": curve, "crossings": crossings}
+        if changed in (None, "table", "nr_descriptors"):
+            self.tables["paths"] = costs = path_costs(table, nr)
+            self.show("paths", figures.path_costs(costs, note=note))
+        if changed in (None, "table"):
+            self.tables |= {"latency": latency_rows(table), "cost model": model_checks(table)}
+            self.show("latency", figures.latency(self.tables["latency"], table.caches, note=note))
+            self.show("model", figures.model_checks(self.tables["cost model"], note=note))
 
     def _layout(self) -> w.Widget:
-        c, half, wrap = self.controls, {"flex": "1 1 420px", "min_width": "320px"}, {"flex_flow": "row wrap"}
-        left = w.VBox([self.preset, c["table"], c["run"]], layout=half)
-        right = w.VBox([c["dynamic"], c["page_to_pfn"], c["nr_descriptors"]], layout=half)
-        label = w.Label("designs", layout={"flex": "0 0 128px", "margin": "2px 8px 2px 2px",
-                                           "justify_content": "flex-end"})  # fmt: skip
-        chosen = w.HBox([label, w.Box([*self._boxes.values(), self.reset_button], layout=wrap)])
-        return w.VBox(
-            [w.Box([left, right], layout=wrap), chosen, self.error, self.readout, *self.hosts.values()]
-        )
-
-    def snapshot(self) -> list[Any]:
-        from IPython.display import HTML
-
-        return [HTML(self.readout.value), *self.figures.values()]
+        c = self.controls
+        left = w.VBox([self.preset.widget, c["table"], c["run"]], layout=HALF)
+        right = w.VBox([c["dynamic"], c["page_to_pfn"], c["nr_descriptors"]], layout=HALF)
+        return w.VBox([w.Box([left, right], layout=WRAP), design_row(c["designs"], self.reset_button),
+                       self.error, *self.view_widgets()])  # fmt: skip
 
 
 def whose(table: CostTable) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
@@ -17,11 +17,10 @@ from workbench.pins.heat import Heat, pfn_heat
 from workbench.pins.pool import SIZES, PoolShares, pool_shares
 from workbench.pins.replay import GRANULARITIES, SNAPSHOTS, Replay, replay
 from workbench.pins.trace import shipped
-from workbench.widgets.base import Explorer, PlotHost, Several, control
+from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, design_row, tick_boxes
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 REFILLS = tuple((figures.duration(ns), ns) for power in range(3, 8) for ns in (10**power, 3 * 10**power))
 
@@ -90,17 +89,10 @@ class PinsExplorer(Explorer):
     Keyword arguments are the names of ``controls``; ``trace`` is a shipped trace's name or a file.
     """
 
+    views: ClassVar = {"readout": "text", "over_time": "figure", "pool": "figure", "lifetimes": "figure",
+                       "heat": "figure", "clusters": "figure", "table": "text"}  # fmt: skip
+
     def __init__(self, **values: Any):
-        self.preset = control(w.Dropdown, "trace", options=["", *shipped()], tooltip="A shipped trace")
-        self._boxes = {
-            name: w.Checkbox(
-                description=name,
-                indent=False,
-                tooltip=designs.get(name).summary,
-                layout={"width": "auto", "margin": "0 14px 0 0"},
-            )
-            for name in offered()
-        }
         self.controls = {
             "trace": control(
                 w.Text,
@@ -109,7 +101,7 @@ class PinsExplorer(Explorer):
                 tooltip="A Parquet file that `workbench trace import` wrote",
                 placeholder="pins.parquet",
             ),
-            "designs": Several(self._boxes),
+            "designs": tick_boxes(offered()),
             "pfn_map": control(w.Dropdown, "pfn map", options=list(pfnmaps.registry())),
             "granularity": control(w.Dropdown, "a descriptor for", options=list(GRANULARITIES)),
             "pool_size": control(
@@ -136,29 +128,9 @@ class PinsExplorer(Explorer):
         self.controls["designs"].value = ("foll_pin", "proxy_bit", "dynamic_page")
         self.controls["pool_size"].value = 16
         self.controls["refill_ns"].value = 100_000
-        self.preset.observe(self._picked, "value")
-        self.readout, self.table = w.HTML(), w.HTML()
-        self.hosts = {name: PlotHost() for name in ("over_time", "pool", "lifetimes", "heat", "clusters")}
-        self.figures: dict[str, go.Figure] = {}
+        self.preset = Listed(list(shipped()), self.controls["trace"], description="trace",
+                             tooltip="A shipped trace")  # fmt: skip
         super().__init__(**values)
-
-    def _picked(self, change: Any) -> None:
-        if change["new"]:
-            self.controls["trace"].value = change["new"]
-        elif not self._quiet:
-            self._mark()
-
-    def _mark(self) -> None:
-        """Show in the list what is in the text, or nothing."""
-        trace = self._value("trace").strip()
-        self.preset.value = trace if trace in self.preset.options else ""
-
-    def _value(self, name: str) -> Any:
-        value = self.controls[name].value
-        return list(value) if name == "designs" else value
-
-    def _assign(self, name: str, value: Any) -> None:
-        self.controls[name].value = tuple(value) if name == "designs" else value
 
     def replay(self) -> Replay:
         """The replay that the controls describe."""
@@ -166,7 +138,6 @@ class PinsExplorer(Explorer):
         return _replayed(trace, _stamp(trace), self._value("pfn_map"), self._value("granularity"))
 
     def _draw(self, changed: str | None) -> None:
-        self._mark()
         found, trace = self.replay(), found_trace(self._value("trace"))
         chosen = self._value("designs")
         if not chosen:
@@ -174,57 +145,32 @@ class PinsExplorer(Explorer):
         pools = _pools(trace, _stamp(trace), self._value("refill_ns"), self._value("recycle"))
         pool = pools.table()
         here = pool[pool["size"] == self._value("pool_size")].iloc[0]
-        self.readout.value = _readout(found, here)
-        if changed not in ("pool_size", "refill_ns", "recycle") or len(self.figures) < len(self.hosts):
+        self.say("readout", _readout(found, here))
+        self.tables["pools"] = pool
+        if changed not in ("pool_size", "refill_ns", "recycle"):
             kept = found.bytes_over_time(chosen, self._value("pfn_map"))
             shown = self._value("pfn_map") if self._value("pfn_map") in found.bins else "xarray"
             label = shown if shown == self._value("pfn_map") else f"{shown}, for comparison"
-            self._show(
-                "over_time",
-                figures.pins_over_time(found.timeline(shown), kept, nodes_of=label, note=found.caveat),
+            timeline = found.timeline(shown)
+            self.show(
+                "over_time", figures.pins_over_time(timeline, kept, nodes_of=label, note=found.caveat)
             )
-            self.table.value = peaks_table(found, chosen, self._value("pfn_map"))
+            self.say("table", peaks_table(found, chosen, self._value("pfn_map")))
+            self.tables |= {"over time": timeline, "bytes over time": kept}
             if changed not in ("designs", "pfn_map"):
-                self._show("lifetimes", figures.lifetimes(found.lifetimes(), note=found.caveat))
-                self._show("heat", figures.pfn_heat(_heat(trace, _stamp(trace)), note=found.caveat))
-                self._show("clusters", figures.clusters(found.clusters(), note=found.caveat))
-        self._show("pool", figures.pool_size(pool, self._value("pool_size"), note=found.caveat))
-
-    def _show(self, name: str, figure: go.Figure) -> None:
-        figure.layout.meta = {**figure.layout.meta, "state": self.state()}
-        self.figures[name] = figure
-        self.hosts[name].show(figure)
-
-    def _blank(self, why: str) -> None:
-        self.figures = {}
-        for host in self.hosts.values():
-            host.show(figures.nothing(why))
-        self.table.value = self.readout.value = ""
+                self.tables |= {"lifetimes": found.lifetimes(), "clusters": found.clusters()}
+                self.show("lifetimes", figures.lifetimes(self.tables["lifetimes"], note=found.caveat))
+                self.show("heat", figures.pfn_heat(_heat(trace, _stamp(trace)), note=found.caveat))
+                self.show("clusters", figures.clusters(self.tables["clusters"], note=found.caveat))
+        self.show("pool", figures.pool_size(pool, self._value("pool_size"), note=found.caveat))
 
     def _layout(self) -> w.Widget:
-        c, half, wrap = self.controls, {"flex": "1 1 420px", "min_width": "320px"}, {"flex_flow": "row wrap"}
-        left = w.VBox([self.preset, c["trace"], c["pfn_map"], c["granularity"]], layout=half)
-        right = w.VBox([c["pool_size"], c["refill_ns"], c["recycle"], self.reset_button], layout=half)
-        label = w.Label(
-            "designs",
-            layout={"flex": "0 0 128px", "margin": "2px 8px 2px 2px", "justify_content": "flex-end"},
-        )
-        chosen = w.HBox([label, w.Box([*self._boxes.values()], layout=wrap)])
+        c = self.controls
+        left = w.VBox([self.preset.widget, c["trace"], c["pfn_map"], c["granularity"]], layout=HALF)
+        right = w.VBox([c["pool_size"], c["refill_ns"], c["recycle"], self.reset_button], layout=HALF)
         return w.VBox(
-            [
-                w.Box([left, right], layout=wrap),
-                chosen,
-                self.error,
-                self.readout,
-                *self.hosts.values(),
-                self.table,
-            ]
+            [w.Box([left, right], layout=WRAP), design_row(c["designs"]), self.error, *self.view_widgets()]
         )
-
-    def snapshot(self) -> list[Any]:
-        from IPython.display import HTML
-
-        return [HTML(self.readout.value), *self.figures.values(), HTML(self.table.value)]
 
 
 def _readout(found: Replay, pool: pd.Series) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
@@ -13,7 +13,7 @@ from workbench.figures import inert
 from workbench.kernel.config import KernelConfig, presets
 from workbench.kernel.flagbits import FlagBudget, budget_rows
 from workbench.kernel.structs import Struct
-from workbench.widgets.base import STYLE, Explorer, PlotHost, control
+from workbench.widgets.base import HALF, STYLE, WRAP, Explorer, control
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,8 @@ class StructExplorer(Explorer):
 
     With an empty ``text`` the struct of that ``name`` comes from the kernel's own layouts.
     """
+
+    views: ClassVar = {"layout": "figure", "pahole": "text"}
 
     def __init__(self, **values: Any):
         self.controls = {
@@ -43,7 +45,6 @@ class StructExplorer(Explorer):
         }
         self.controls["kernel"].value = "x86-64"
         self.controls["ms_extensions"].value = True
-        self.host, self.pahole = PlotHost(), w.HTML()
         super().__init__(**values)
 
     def struct(self) -> Struct:
@@ -55,29 +56,20 @@ class StructExplorer(Explorer):
         return Struct.from_kernel(name or "page", kernel)
 
     def _draw(self, changed: str | None) -> None:
+        import pandas as pd
+
         struct = self.struct()
-        self.figure = figures.struct_layout(struct)
-        self.figure.layout.meta = {**self.figure.layout.meta, "state": self.state()}
-        self.host.show(self.figure)
+        self.show("layout", figures.struct_layout(struct))
         warnings = "".join(f'<div class="workbench-note">warning: {inert(text)}</div>'
                            for text in struct.warnings)
-        self.pahole.value = f'{warnings}<pre style="line-height:1.35">{html.escape(struct.pahole())}</pre>'
-
-    def _blank(self, why: str) -> None:
-        self.figure = figures.nothing(why)
-        self.host.show(self.figure)
-        self.pahole.value = ""
+        self.say("pahole", f'{warnings}<pre style="line-height:1.35">{html.escape(struct.pahole())}</pre>')
+        self.tables = {"members": pd.DataFrame(struct.to_dict()["members"])}
 
     def _layout(self) -> w.Widget:
-        c, half = self.controls, {"flex": "1 1 420px", "min_width": "320px"}
-        right = w.VBox([c["kernel"], c["name"], c["ms_extensions"], self.reset_button], layout=half)
-        controls = w.Box([w.Box([c["text"]], layout=half), right], layout={"flex_flow": "row wrap"})
-        return w.VBox([controls, self.error, self.host, self.pahole])
-
-    def snapshot(self) -> list[Any]:
-        from IPython.display import HTML
-
-        return [self.figure, HTML(self.pahole.value)]
+        c = self.controls
+        right = w.VBox([c["kernel"], c["name"], c["ms_extensions"], self.reset_button], layout=HALF)
+        controls = w.Box([w.Box([c["text"]], layout=HALF), right], layout=WRAP)
+        return w.VBox([controls, self.error, *self.view_widgets()])
 
 
 def pfn_anatomy(pfn: int, kernel: KernelConfig, nr_pages: int | None = None) -> pd.DataFrame:
@@ -122,6 +114,8 @@ def pfn_anatomy(pfn: int, kernel: KernelConfig, nr_pages: int | None = None) -> 
 class FlagBudgetExplorer(Explorer):
     """Is there a bit for PG_dynamic? The bits of ``page->flags`` that a configuration leaves free."""
 
+    views: ClassVar = {"answer": "text", "bits": "figure"}
+
     def __init__(self, **values: Any):
         self.controls = {
             "kernel": control(w.Dropdown, "start from", options=list(presets()),
@@ -138,7 +132,6 @@ class FlagBudgetExplorer(Explorer):
                               options=[("none", ""), ("sw_tags", "sw_tags"), ("hw_tags", "hw_tags")]),
         }
         self._start("x86-64")
-        self.host, self.answer = PlotHost(), w.HTML()
         super().__init__(**values)
 
     def _start(self, preset: str) -> None:
@@ -166,28 +159,16 @@ class FlagBudgetExplorer(Explorer):
         named = {"as set above": budget}
         named |= {name: FlagBudget.of(KernelConfig.preset(name))
                   for name in ("x86-64", "arm64-4k", "amd64_6.12")}
-        self.figure = figures.flag_bits(pd.DataFrame(budget_rows(named)))
-        self.figure.layout.meta = {**self.figure.layout.meta, "state": self.state()}
-        self.host.show(self.figure)
+        self.tables = {"flag bits": pd.DataFrame(budget_rows(named))}
+        self.show("bits", figures.flag_bits(self.tables["flag bits"]))
         grown = " last_cpupid does not fit: struct page grows." if budget.last_cpupid_evicted else ""
         word = f"{budget.free_bits} bits are free: " if budget.free_bits != 1 else "1 bit is free: "
         fits = "PG_dynamic fits." if budget.free_bits else "no bit is left for PG_dynamic."
-        self.answer.value = f"<b>{word}{fits}</b>{grown}"
-
-    def _blank(self, why: str) -> None:
-        self.figure = figures.nothing(why)
-        self.host.show(self.figure)
-        self.answer.value = ""
+        self.say("answer", f"<b>{word}{fits}</b>{grown}")
 
     def _layout(self) -> w.Widget:
-        c, half = self.controls, {"flex": "1 1 420px", "min_width": "320px"}
-        left = w.VBox([c[n] for n in ("kernel", "nr_page_flags", "nr_zones", "nodes_shift")], layout=half)
-        right = w.VBox([c[n] for n in ("nr_cpus", "section_bits", "kasan")], layout=half)
+        c = self.controls
+        left = w.VBox([c[n] for n in ("kernel", "nr_page_flags", "nr_zones", "nodes_shift")], layout=HALF)
+        right = w.VBox([c[n] for n in ("nr_cpus", "section_bits", "kasan")], layout=HALF)
         switches = w.HBox([c["numa_balancing"], c["lru_gen"], self.reset_button])
-        return w.VBox([w.Box([left, right], layout={"flex_flow": "row wrap"}), switches, self.error,
-                       self.answer, self.host])
-
-    def snapshot(self) -> list[Any]:
-        from IPython.display import HTML
-
-        return [self.figure, HTML(self.answer.value)]
+        return w.VBox([w.Box([left, right], layout=WRAP), switches, self.error, *self.view_widgets()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
@@ -13,11 +13,10 @@ from workbench import figures
 from workbench.figures import inert
 from workbench.figures.typesafety import VERDICTS
 from workbench.typesafety import compilers, matrix
-from workbench.widgets.base import Explorer, PlotHost, control
+from workbench.widgets.base import WRAP, Explorer, control
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 
 @functools.lru_cache(maxsize=4)
@@ -36,6 +35,8 @@ def summary(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
 class MistakesExplorer(Explorer):
     """A mistake and a design: every call site that can have it, its source, the compiler's own words."""
 
+    views: ClassVar = {"matrix": "figure", "sites": "text"}
+
     def __init__(self, **values: Any):
         found = cells()
         names = {key: list(dict.fromkeys(row[key] for row in found)) for key in ("mistake", "design")}
@@ -47,31 +48,20 @@ class MistakesExplorer(Explorer):
         }  # fmt: skip
         self.controls["design"].value = "dynamic_page_typed"
         self.controls["ms_extensions"].value = True
-        self.host, self.html = PlotHost(), w.HTML()
-        self.figure: go.Figure
         super().__init__(**values)
 
     def _draw(self, changed: str | None) -> None:
-        found = cells(self._value("ms_extensions"))
-        self.figure = figures.mistake_matrix(summary(found), note=found[0]["compiler"])
-        self.figure.layout.meta = {**self.figure.layout.meta, "state": self.state()}
-        self.host.show(self.figure)
-        mistake, design = self._value("mistake"), self._value("design")
-        self.html.value = opened([r for r in found if (r["mistake"], r["design"]) == (mistake, design)])
+        import pandas as pd
 
-    def _blank(self, why: str) -> None:
-        self.figure = figures.nothing(why)
-        self.host.show(self.figure)
-        self.html.value = ""
+        found = cells(self._value("ms_extensions"))
+        self.tables = {"matrix": summary(found), "cells": pd.DataFrame(found)}
+        self.show("matrix", figures.mistake_matrix(self.tables["matrix"], note=found[0]["compiler"]))
+        mistake, design = self._value("mistake"), self._value("design")
+        self.say("sites", opened([r for r in found if (r["mistake"], r["design"]) == (mistake, design)]))
 
     def _layout(self) -> w.Widget:
-        return w.VBox([w.Box([*self.controls.values(), self.reset_button], layout={"flex_flow": "row wrap"}),
-                       self.error, self.host, self.html])  # fmt: skip
-
-    def snapshot(self) -> list[Any]:
-        from IPython.display import HTML
-
-        return [self.figure, HTML(self.html.value)]
+        bar = w.Box([*self.controls.values(), self.reset_button], layout=WRAP)
+        return w.VBox([bar, self.error, *self.view_widgets()])
 
 
 def opened(found: Sequence[dict[str, Any]]) -> str:
