@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig
 from workbench.memory.pfns import PfnSet, Scatter
+from workbench.pfnmaps.walks import MapWalk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,11 @@ class PfnMap(ABC):
     @abstractmethod
     def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """The expected counts over uniformly random placements of ``scatter``'s runs (``exact=False``)."""
+
+    def walk(self, pfns: PfnSet, pfn: int, kernel: KernelConfig, *,
+             span: int | None = None) -> MapWalk | None:
+        """What a lookup of one pfn reads where the map holds these entries; None where no rule decides it."""
+        return None
 
     # For maps that change over time (pins/replay.py): what a map says here is counted at every event.
 

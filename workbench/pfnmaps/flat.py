@@ -9,6 +9,7 @@ from __future__ import annotations
 from workbench.kernel.config import KernelConfig
 from workbench.memory.pfns import PfnSet, Scatter
 from workbench.pfnmaps.base import MapCounts, PfnMap, span_over
+from workbench.pfnmaps.walks import MapWalk, Touch, entry_at
 
 SLOT_BYTES = 8  # one pointer; assumed, as page_ext and memdesc words have it on 64 bit
 
@@ -38,6 +39,15 @@ class Flat(PfnMap):
     def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """The table does not depend on the placement; without a span it covers the memory of placement."""
         return self._of(scatter.nr_entries, span_over(scatter.within, span), exact=False)
+
+    def walk(self, pfns: PfnSet, pfn: int, kernel: KernelConfig, *, span: int | None = None) -> MapWalk:
+        """Exact: one word; beyond the span a compare in registers."""
+        span, found = span_over(pfns, span), entry_at(pfns, pfn) is not None
+        if pfn >= span:
+            return MapWalk(self.name, pfn, (), False, note="the pfn is beyond the table")
+        word = Touch("table", f"table[{pfn:#x}]", SLOT_BYTES * pfn, "the entry" if found else "NULL",
+                     slot=pfn, nr_slots=span)
+        return MapWalk(self.name, pfn, (word,), found)
 
     def _of(self, nr_entries: int, span: int, *, exact: bool) -> MapCounts:
         table = span * SLOT_BYTES

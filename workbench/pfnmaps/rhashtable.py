@@ -16,15 +16,55 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from workbench.kernel.config import KernelConfig, load_layouts
 from workbench.memory.pfns import PfnSet, Scatter
 from workbench.pfnmaps.base import MapCounts, PfnMap
+from workbench.pfnmaps.walks import MapWalk, Touch, entry_at, entry_ends
 
 BUCKET_BYTES = 8  # struct rhash_lock_head *; include/linux/rhashtable.h, v6.12
 HASH_DEFAULT_SIZE = 64  # buckets; lib/rhashtable.c, v6.12
 HASH_MIN_SIZE = 4  # the same
 # bytes; include/linux/rhashtable.h and rhashtable-types.h: v7.3 without lock debugging, v6.12 had 136, 64, 8
 SIZES = {"rhashtable": 160, "bucket_table": 64, "rhash_head": 8}
+
+HASH_RND = 0x9E3779B9  # assumed, for a walk: the kernel draws tbl->hash_rnd for each table
+JHASH_INITVAL = 0xDEADBEEF  # include/linux/jhash.h, v6.12
+
+
+def jhash2(pfns: NDArray[np.uint64], initval: int = HASH_RND) -> NDArray[np.uint32]:
+    """jhash2() of each pfn as two 32-bit words, as rht_key_get_hash() calls it: include/linux/jhash.h, v6.12.
+
+    Examples
+    --------
+    >>> [f"{value:#x}" for value in jhash2(np.array([0, 1 << 32], np.uint64), 0)]
+    ['0x58c184bf', '0xbe213431']
+    """
+    start = np.uint32(JHASH_INITVAL + (2 << 2) + initval & 0xFFFFFFFF)
+    a = (pfns & np.uint64(0xFFFFFFFF)).astype(np.uint32) + start
+    b, c = (pfns >> np.uint64(32)).astype(np.uint32) + start, np.full(pfns.shape, start, np.uint32)
+
+    def rol(x: NDArray[np.uint32], by: int) -> NDArray[np.uint32]:
+        return (x << np.uint32(by)) | (x >> np.uint32(32 - by))
+
+    c = (c ^ b) - rol(b, 14)  # __jhash_final()
+    a = (a ^ c) - rol(c, 11)
+    b = (b ^ a) - rol(a, 25)
+    c = (c ^ b) - rol(b, 16)
+    a = (a ^ c) - rol(c, 4)
+    b = (b ^ a) - rol(a, 14)
+    return (c ^ b) - rol(b, 24)
+
+
+def entry_firsts(pfns: PfnSet) -> NDArray[np.uint64]:
+    """The first pfn of each entry; memory goes by entries."""
+    ends = entry_ends(pfns).astype(np.int64)
+    sizes = np.diff(ends, prepend=0)
+    order = pfns.order.astype(np.uint64)
+    nth = np.arange(int(ends[-1]) if ends.size else 0) - np.repeat(ends - sizes, sizes)
+    return np.repeat(pfns.first, sizes) + (nth.astype(np.uint64) << np.repeat(order, sizes))
 
 
 def nr_buckets(nr_entries: int, *, peak: int = 0, automatic_shrinking: bool = False,
@@ -154,6 +194,41 @@ class RHashTable(PfnMap):
     def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """The same, exact too: placement plays no part."""
         return self._of(scatter.nr_entries, kernel)
+
+    def walk(self, pfns: PfnSet, pfn: int, kernel: KernelConfig, *, span: int | None = None) -> MapWalk:
+        """The bucket and who is in it for one :data:`HASH_RND`; not exact, for a kernel draws its own.
+
+        The objects of a chain are taken as ascending insertion leaves them, the highest pfn first: a rehash
+        would reorder them. A folio is found by its first pfn, as its key. Time goes by entries.
+
+        Examples
+        --------
+        >>> table = PfnSet.from_pfns(range(0, 1000, 10))
+        >>> walk = RHashTable().walk(table, 500, KernelConfig())
+        >>> walk.found, walk.nr_loads >= 4
+        (True, True)
+        """
+        entry, nr = entry_at(pfns, pfn), pfns.nr_entries
+        key = entry[0] if entry else pfn
+        buckets = nr_buckets(nr, peak=self.peak, automatic_shrinking=self.automatic_shrinking,
+                             min_size=self.min_size)
+        mask, firsts = np.uint32(buckets - 1), entry_firsts(pfns)
+        bucket = int(jhash2(np.array([key], np.uint64))[0] & mask)
+        chain = np.sort(firsts[(jhash2(firsts) & mask) == bucket])[::-1].tolist()
+        header = sizes_of(kernel)["bucket_table"]
+        touches = [Touch("struct rhashtable", "tbl", 0, "the table"),
+                   Touch("struct bucket_table", "size, hash_rnd", 0, f"{buckets:,} buckets"),
+                   Touch("struct bucket_table", f"buckets[{bucket:,}]", header + BUCKET_BYTES * bucket,
+                         "an object" if chain else "the end", slot=bucket, nr_slots=buckets)]
+        for place, other in enumerate(chain):
+            hit = other == key
+            last = place + 1 == len(chain)
+            gives = "the entry" if hit else "another; the end" if last else "another; the next"
+            touches.append(Touch(f"object of pfn {other:#x}", "key and rhash_head", 0, gives))
+            if hit:
+                break
+        return MapWalk(self.name, pfn, tuple(touches), bool(entry), exact=False,
+                       note=f"for hash_rnd {HASH_RND:#x}, assumed: each table draws its own")
 
     def _of(self, nr: int, kernel: KernelConfig) -> MapCounts:
         sizes = sizes_of(kernel)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from workbench.kernel.config import KernelConfig
 from workbench.memory.pfns import PfnSet, Scatter
 from workbench.pfnmaps.base import MapCounts, PfnMap
+from workbench.pfnmaps.walks import MapWalk, Touch, entry_at, entry_ends, nth_entry
 
 PAIR_BYTES = 16  # a pfn and a pointer
 
@@ -39,6 +40,33 @@ class SortedArray(PfnMap):
     def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """The array does not depend on the placement."""
         return self._of(scatter.nr_entries, exact=False)
+
+    def walk(self, pfns: PfnSet, pfn: int, kernel: KernelConfig, *, span: int | None = None) -> MapWalk:
+        """Exact: halve until one pair is left, the last that is not past the pfn.
+
+        ``ceil(log2 n)`` loads, and one more for the first pair, which no halving has read. Where a folio is
+        one pair, the pfn is compared by the folio's range.
+
+        Examples
+        --------
+        >>> array = PfnSet.from_pfns(range(0, 10000, 10))
+        >>> [SortedArray().walk(array, pfn, KernelConfig()).nr_loads for pfn in (9990, 9, 0)]
+        [10, 11, 11]
+        """
+        entry, ends = entry_at(pfns, pfn), entry_ends(pfns)
+        total = nr = int(ends[-1]) if ends.size else 0
+        low, reads = 0, []
+        while nr > 1:
+            half = nr >> 1
+            first = nth_entry(pfns, low + half, ends)
+            reads.append((low + half, first))
+            low, nr = (low + half if first <= pfn else low), nr - half
+        if total and all(at != low for at, _ in reads):
+            reads.append((low, nth_entry(pfns, low, ends)))
+        touches = tuple(Touch("array of pairs", f"pair {at:,}", PAIR_BYTES * at,
+                              f"pfn {first:#x}, {'not past it' if first <= pfn else 'past it'}",
+                              slot=at, nr_slots=total) for at, first in reads)
+        return MapWalk(self.name, pfn, touches, bool(entry))
 
     def _of(self, nr: int, *, exact: bool) -> MapCounts:
         loads = max(1, (nr - 1).bit_length()) if nr else 0

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from workbench.kernel.config import KernelConfig
 from workbench.memory.pfns import PfnSet, Scatter
 from workbench.pfnmaps.base import MapCounts, PfnMap, span_over
+from workbench.pfnmaps.walks import MapWalk, Touch, any_within, entry_at
 
 SLOT_BYTES = 8  # sizeof(void *)
 
@@ -50,6 +51,28 @@ class TwoLevel(PfnMap):
         """The mean number of leaves, rounded; without a span the root covers the memory of the placement."""
         leaves = round(scatter.expected_prefixes(_leaf_shift(kernel)))
         return self._of(leaves, scatter.nr_entries, span_over(scatter.within, span), kernel, exact=False)
+
+    def walk(self, pfns: PfnSet, pfn: int, kernel: KernelConfig, *, span: int | None = None) -> MapWalk:
+        """Exact: the root's pointer and the leaf's word; beyond the span a compare in registers.
+
+        Examples
+        --------
+        >>> pfns, table = (512, 513, 1024, 4096), PfnSet.from_pfns([0, 512])
+        >>> [TwoLevel().walk(table, pfn, KernelConfig(), span=2048).nr_loads for pfn in pfns]
+        [2, 2, 1, 0]
+        """
+        shift, span = _leaf_shift(kernel), span_over(pfns, span)
+        if pfn >= span:
+            return MapWalk(self.name, pfn, (), False, note="the pfn is beyond the table")
+        number, at = pfn >> shift, pfn & (1 << shift) - 1
+        has_leaf = any_within(pfns, number << shift, (number + 1 << shift) - 1)
+        touches = [Touch("root array", f"root[{number:,}]", SLOT_BYTES * number,
+                         "a leaf" if has_leaf else "NULL", slot=number, nr_slots=-(-span >> shift))]
+        entry = entry_at(pfns, pfn)
+        if has_leaf:
+            touches.append(Touch(f"leaf page {number:#x}", f"leaf[{at}]", SLOT_BYTES * at,
+                                 "the entry" if entry else "NULL", slot=at, nr_slots=1 << shift))
+        return MapWalk(self.name, pfn, tuple(touches), bool(entry))
 
     def _of(self, leaves: int, nr_entries: int, span: int, kernel: KernelConfig, *, exact: bool) -> MapCounts:
         shift = _leaf_shift(kernel)

@@ -20,6 +20,7 @@ from workbench.kernel.config import KernelConfig
 from workbench.kernel.slab import SlabCache
 from workbench.memory.pfns import PfnSet, Scatter, group_sizes
 from workbench.pfnmaps.base import MapCounts, PfnMap
+from workbench.pfnmaps.walks import MapWalk, Touch, any_within, entry_at, member_offset
 
 
 def needed_shift(max_index: int, chunk_shift: int = 6) -> int:
@@ -131,6 +132,79 @@ def expected_nodes_per_shift(scatter: Scatter, chunk_shift: int = 6) -> tuple[di
     return counts, height
 
 
+def xa_load(pfns: PfnSet, pfn: int, kernel: KernelConfig, root: int | None = None) -> MapWalk:
+    """What xa_load() reads: xas_start() and xas_descend(), lib/xarray.c, v6.12.
+
+    xa_head, then per level node->shift and the slot. It ends at the entry; at an entry of a larger order
+    above the leaves, by way of a sibling where the slot is not the entry's first; at an empty slot; or at the
+    root, which does not reach the index.
+
+    Parameters
+    ----------
+    pfns : PfnSet
+        The entries.
+    pfn : int
+        The index to look up.
+    root : int, optional
+        node->shift of the root where it is taller than the entries need.
+
+    Examples
+    --------
+    >>> tree = PfnSet.from_pfns([0, 63, 64, 4095])
+    >>> [xa_load(tree, pfn, KernelConfig()).nr_loads for pfn in (64, 65, 128, 4096)]
+    [5, 5, 3, 2]
+    """
+    chunk, needed = kernel.xa_chunk_shift, root_shift(pfns, kernel.xa_chunk_shift)
+    top = max((shift for shift in (root, needed) if shift is not None), default=None)
+    head = member_offset(kernel, "xarray", "xa_head", 8)  # include/linux/xarray.h, v6.12
+    slots = member_offset(kernel, "xa_node", "slots", 40)  # the same
+    entry, touches = entry_at(pfns, pfn), []
+    if top is None:
+        gives = "the entry" if entry else "the entry of index 0" if pfns else "NULL"
+        touches.append(Touch("struct xarray", "xa_head", head, gives))
+        return MapWalk("xarray", pfn, tuple(touches), bool(entry))
+    touches.append(Touch("struct xarray", "xa_head", head, f"the root, shift {top}"))
+    for shift in range(top, -1, -chunk):
+        node = f"xa_node, shift {shift}, number {pfn >> shift + chunk:#x}"
+        slot, beyond = pfn >> shift & (1 << chunk) - 1, bool(shift == top and pfn >> shift + chunk)
+        if beyond:
+            node = f"xa_node, shift {shift}, number 0x0"
+        touches.append(Touch(node, "shift", 0, "the index lies beyond" if beyond else f"{shift}",
+                             kernel.xa_node_object_bytes, shift=shift))
+        if beyond:
+            break
+        found = _in_slot(pfns, pfn, shift, entry, chunk)
+        reads = [(slot, found)]
+        if entry and found == "the entry" and (first := entry[0] >> shift & (1 << chunk) - 1) != slot:
+            reads = [(slot, f"a sibling of slot {first}"), (first, found)]
+        touches += [Touch(node, f"slots[{at}]", slots + 8 * at, gives, kernel.xa_node_object_bytes, at,
+                          1 << chunk, shift) for at, gives in reads]
+        if found != "a node":
+            break
+    return MapWalk("xarray", pfn, tuple(touches), touches[-1].found == "the entry")
+
+
+def _in_slot(pfns: PfnSet, pfn: int, shift: int, entry: tuple[int, int] | None, chunk_shift: int) -> str:
+    """What the slot for a pfn holds in a node of that shift that exists."""
+    if entry and entry[1] - entry[1] % chunk_shift == shift:
+        return "the entry"
+    first = pfn >> shift << shift
+    return "a node" if shift and any_within(pfns, first, first + (1 << shift) - 1) else "NULL"
+
+
+def slots_used(pfns: PfnSet, pfn: int, shift: int, chunk_shift: int = 6) -> list[bool]:
+    """Which slots hold something in the node of that shift over a pfn.
+
+    Examples
+    --------
+    >>> [slot for slot, used in enumerate(slots_used(PfnSet.from_pfns([3, 5, 70]), 3, 0)) if used]
+    [3, 5]
+    """
+    low = pfn >> shift + chunk_shift << shift + chunk_shift
+    return [any_within(pfns, low + (slot << shift), low + (slot + 1 << shift) - 1)
+            for slot in range(1 << chunk_shift)]
+
+
 class XArray(PfnMap):
     """lib/xarray.c, indexed by pfn; a folio is one multi-order entry."""
 
@@ -162,6 +236,9 @@ class XArray(PfnMap):
         40960
         """
         return self.of_nodes(pfns, kernel, root_shift(pfns, kernel.xa_chunk_shift))
+
+    def walk(self, pfns: PfnSet, pfn: int, kernel: KernelConfig, *, span: int | None = None) -> MapWalk:
+        return xa_load(pfns, pfn, kernel)
 
     def of_nodes(self, pfns: PfnSet, kernel: KernelConfig, root: int | None) -> MapCounts:
         """The same for a tree whose root, for its history, is taller than the entries need."""

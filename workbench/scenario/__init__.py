@@ -19,3 +19,13 @@ from workbench.scenario.times import (
     share_curve,
     slow_fast,
 )
+from workbench.scenario.walk import (
+    convert,
+    landmarks,
+    map_walk,
+    parse_pfn,
+    parse_pfns,
+    pinned_set,
+    place_of,
+    steps_table,
+)
