@@ -1,4 +1,8 @@
-"""Auxiliary pfn maps. Each file here that defines a PfnMap subclass is one; nothing else to register."""
+"""Auxiliary pfn maps. Each file here that defines a PfnMap subclass is one; nothing else to register.
+
+A map counts its nodes and bytes for a set of pfns, and says, where its rules decide it, what one lookup reads
+(``walks.py``).
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A design says its steps (``Design.paths``); here each of them gets this pfn's numbers: addresses, offsets of
 members, and for a walk of the pfn map every load of it (``PfnMap.walk``). The dependent loads stay those of
-the design. The case is "dynamic" where the pfn is in the set of pinned pages and the design treats those apart.
+the design. The case is "dynamic" where the pfn is a pinned page and the design treats those apart.
 
 Left out: page-table walks and the TLB; the pfn map's lock and RCU; the pointer ``mem_section`` or
 ``vmemmap_base`` being anywhere but in L1. A struct page's cache line is exact; another object's depends on
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 #: A memory model beside the designs: sparsemem without vmemmap, as x86-64 could be built through v6.12.
 CLASSIC = "classic sparsemem"
 OPS = ("page_to_pfn", "pfn_to_page")
+MAX_RUNS = 1 << 22  # assumed: placing so many takes about a second
 _LAYOUTS = "amd64_6.12.117-1"  # for kernels without layouts: struct page is the same there
 _TAGS = {"page": "page", "proxy": "page_proxy"}  # what a design's steps call a struct -> its tag
 
@@ -227,7 +228,11 @@ def pinned_set(machine: Machine, *, nr_pinned: int | str = 0, run_pages: int = 1
                seed: int = 1) -> PfnSet:
     """The pinned pages that scenario fields describe: one exact placement, the same for the same seed."""
     nr = nr_pages_of(nr_pinned, machine.nr_pages_ram)
-    return Population(nr_pinned=nr, run_pages=run_pages, folio_order=folio_order).scatter(machine).draw(seed)
+    scatter = Population(nr_pinned=nr, run_pages=run_pages, folio_order=folio_order).scatter(machine)
+    if scatter.nr_runs > MAX_RUNS:
+        raise InputError(f"{nr} pages in runs of {scatter.run_pages} are {scatter.nr_runs} runs to place; "
+                         f"the limit is {MAX_RUNS}")
+    return scatter.draw(seed)
 
 
 # -- a conversion, step by step -----------------------------------------------------------------------------
@@ -270,7 +275,7 @@ class Conversion:
 
 
 def convert(design: str, op: str, place: Place, pinned: PfnSet, pfn_map: str = "xarray", *,
-            proxy_bytes: int = 64) -> Conversion:
+            proxy_bytes: int = 64, walk: MapWalk | None = None) -> Conversion:
     """What a design's conversion of one pfn reads, step by step.
 
     Parameters
@@ -287,6 +292,8 @@ def convert(design: str, op: str, place: Place, pinned: PfnSet, pfn_map: str = "
         A name of ``pfnmaps.registry()``.
     proxy_bytes : int
         sizeof(struct page_proxy), assumed.
+    walk : MapWalk, optional
+        What :func:`map_walk` gave for this pfn, where it is at hand.
 
     Examples
     --------
@@ -302,7 +309,7 @@ def convert(design: str, op: str, place: Place, pinned: PfnSet, pfn_map: str = "
         return _classic(op, place)
     one = designs.get(design)
     is_dynamic = bool(pinned.contains([place.pfn])[0])
-    walk = map_walk(place, pinned, pfn_map) if one.uses_pfn_map else None
+    walk = (walk or map_walk(place, pinned, pfn_map)) if one.uses_pfn_map else None
     loads = walk.nr_loads if walk else 0
     if one.uses_pfn_map and walk is None:
         loads = _modelled_loads(pinned, pfn_map, place.machine)

@@ -5,6 +5,8 @@ An explorer turns its controls into scenarios, calls what a notebook would call,
 Input that cannot be used is answered in one line above the figures, never by a traceback, and the figures
 then say that they show nothing. Executed without a front end (``WORKBENCH_BATCH=1``) an explorer leaves its
 figures and its table as ordinary outputs.
+
+``WalkExplorer`` follows a single pfn: its section, the slots and cache lines of the pfn map, two designs' loads.
 """
 
 from workbench.widgets.base import LIVE, Explorer, PlotHost, plotly_gz
@@ -14,3 +16,4 @@ from workbench.widgets.paths import PathsExplorer
 from workbench.widgets.pins import PinsExplorer
 from workbench.widgets.structs import MAIL, FlagBudgetExplorer, StructExplorer, pfn_anatomy
 from workbench.widgets.typesafety import MistakesExplorer
+from workbench.widgets.walk import WalkExplorer
