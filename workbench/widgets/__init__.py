@@ -6,7 +6,7 @@ Input that cannot be used is answered in one line above the figures, never by a 
 then say that they show nothing. Executed without a front end (``WORKBENCH_BATCH=1``) an explorer leaves its
 figures and its table as ordinary outputs.
 
-``WalkExplorer`` follows a single pfn: its section, the slots and cache lines of the pfn map, two designs' loads.
+``WalkExplorer`` follows a single pfn: its section, the pfn map's slots and cache lines, two designs' loads.
 """
 
 from workbench.widgets.base import LIVE, Explorer, PlotHost, plotly_gz
