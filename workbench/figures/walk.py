@@ -102,7 +102,8 @@ def pfn_steps(steps: pd.DataFrame, totals: pd.DataFrame, *, title: str) -> go.Fi
             picked = [row for row in rows if row["nr_loads"] and bool(row["in_map"]) == bool(pattern)]
             data.append({
                 "type": "bar", "orientation": "h", "xaxis": x, "yaxis": y, "name": name, "legendgroup": name,
-                "y": [row["step"] for row in picked], "base": [row["loads_before"] for row in picked],
+                "width": 0.78, "y": [row["step"] for row in picked],
+                "base": [row["loads_before"] for row in picked],
                 "x": [row["nr_loads"] for row in picked], "text": [_line(row, most) for row in picked],
                 "textposition": "inside", "textangle": 0, "insidetextanchor": "middle",
                 "textfont": {"color": "#1c1c1c", "size": 11}, "constraintext": "none",
@@ -122,7 +123,8 @@ def pfn_steps(steps: pd.DataFrame, totals: pd.DataFrame, *, title: str) -> go.Fi
         data.append({
             "type": "scatter", "mode": "text", "xaxis": x, "yaxis": y, "showlegend": False,
             "hoverinfo": "skip", "textfont": {"size": 11}, "y": [row["step"] for row in rows],
-            "x": [_beside(row, most)[0] for row in rows], "text": [_shortened(row["what"]) for row in rows],
+            "x": [_beside(row, most)[0] for row in rows],
+            "text": [_shortened(row["what"]) if row["nr_loads"] < 2 else "" for row in rows],
             "textposition": [_beside(row, most)[1] for row in rows]})  # fmt: skip
         domain = [0.0, 1.0] if len(totals) == 1 else [0.53 * place, 0.47 + 0.53 * place]
         layout[x.replace("x", "xaxis")] = {
@@ -143,7 +145,7 @@ def pfn_steps(steps: pd.DataFrame, totals: pd.DataFrame, *, title: str) -> go.Fi
     return dressed(title, 214 + 24 * nr_rows, data, file="pfn-steps", annotations=notes,
                    below="L3: cache line 3 of what it reads, if that starts on one",
                    alt="Bars: each load of two conversions, one after the other", barmode="overlay",
-                   bargap=0.2, margin={"l": 8, "r": 16, "t": 98, "b": 84}, **layout)
+                   margin={"l": 8, "r": 16, "t": 98, "b": 84}, **layout)
 
 
 def _beside(row: dict[str, Any], most: int) -> tuple[float, str]:
@@ -160,7 +162,7 @@ def _shortened(what: str) -> str:
 def _line(row: dict[str, Any], most: int) -> str:
     """What stands in a bar: its cache line, where there is room."""
     if row["nr_loads"] > 1:
-        return "modelled"
+        return f"the pfn map, modelled: {row['nr_loads']} loads"
     return "" if row["object"] == "" or row["line"] > 99 or most > 16 else f"L{int(row['line'])}"
 
 

@@ -228,7 +228,8 @@ class RHashTable(PfnMap):
             if hit:
                 break
         return MapWalk(self.name, pfn, tuple(touches), bool(entry), exact=False,
-                       note=f"for hash_rnd {HASH_RND:#x}, assumed: each table draws its own")
+                       note=f"for hash_rnd {HASH_RND:#x}, assumed: each table draws its own; an object's key "
+                            "and link count as one load and one line")
 
     def _of(self, nr: int, kernel: KernelConfig) -> MapCounts:
         sizes = sizes_of(kernel)

@@ -314,7 +314,7 @@ def convert(design: str, op: str, place: Place, pinned: PfnSet, pfn_map: str = "
     if one.uses_pfn_map and walk is None:
         loads = _modelled_loads(pinned, pfn_map, place.machine)
     path = _path(one.paths(place.kernel, loads), op, place, is_dynamic)
-    build = _Steps(one, path, place, walk, proxy_bytes)
+    steps = tuple(_Steps(one, path, place, walk, proxy_bytes).all())
     notes, exact = [], True
     if any(step.kind == "walk" for step in path.steps):
         exact = walk is not None and walk.exact
@@ -322,6 +322,8 @@ def convert(design: str, op: str, place: Place, pinned: PfnSet, pfn_map: str = "
             notes.append(f"{pfn_map}: the steps depend on how the tree grew; {loads} loads are the model's")
         elif walk.note:
             notes.append(walk.note)
+    if any(step.touch and step.touch.object == "page_proxy" for step in steps):
+        notes.append("struct page_proxy is assumed: its size and members were never stated")
     if is_dynamic and path.case == "static":
         notes.append("the same for a pinned page")
     if op == "pfn_to_page" and path.case == "static" and one.map_lookups(1, 0, 0) and walk:
@@ -329,7 +331,7 @@ def convert(design: str, op: str, place: Place, pinned: PfnSet, pfn_map: str = "
                      "a miss")
     if not place.is_valid and path.case == "static":
         notes.append("pfn_valid() is false: there is no struct page, and no caller may come here")
-    return Conversion(one.full_name, op, path.case, place, tuple(build.all()), tuple(notes), exact)
+    return Conversion(one.full_name, op, path.case, place, steps, tuple(notes), exact)
 
 
 def map_walk(place: Place, pinned: PfnSet, pfn_map: str) -> MapWalk | None:
@@ -400,10 +402,11 @@ class _Steps:
         byte = _offset(texts.get(tag, ""), tag, member, kernel)
         if tag == "page":
             size = getattr(self.design, "page_bytes", kernel.sizeof_page)
-            return Touch("vmemmap", step.what, self.place.pfn * size + byte, f"struct page, byte {byte}")
+            return Touch("vmemmap", step.what, self.place.pfn * size + byte, member)
         size = self.design.descriptor_bytes(kernel, self.proxy_bytes)
         stride = SlabCache.of(size, kernel).object_bytes if size else 0
-        return Touch(tag, step.what, byte, f"{size}-byte {tag}, byte {byte}", stride)
+        gives = f"pfn {self.place.pfn:#x}" if member == "pfn" else member
+        return Touch(tag, step.what, byte, gives, stride)
 
 
 def _short(touch: Touch) -> str:

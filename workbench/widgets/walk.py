@@ -201,10 +201,13 @@ def _strips(place: Place, pinned: PfnSet, walk: MapWalk | None) -> pd.DataFrame:
     kernel, machine = place.kernel, place.machine
     first = max(0, place.section - _CELLS // 2)
     start, end = machine.section_ranges
-    present = [bool(((start <= section) & (section < end)).any()) for section in range(first, first + _CELLS)]
+    mapped = [(r.first_pfn >> kernel.pfn_section_shift, r.end_pfn - 1 >> kernel.pfn_section_shift)
+              for r in machine.regions if r.memmap is not None]
+    present = [bool(((start <= section) & (section < end)).any()) or any(a <= section <= b for a, b in mapped)
+               for section in range(first, first + _CELLS)]
     rows: list[tuple[str, list[bool] | None, float, str]] = [
         (f"section {place.section:,}", present, place.section - first + 0.5,
-         f"sections {first:,} to {first + _CELLS - 1:,}, used: present; {inert(place.why_valid)}"),
+         f"sections {first:,} to {first + _CELLS - 1:,}, used: with a memmap; {place.why_valid}"),
         (f"page {place.in_section:,} of it", None,
          _CELLS * (place.in_section + 0.5) / kernel.pages_per_section,
          f"page {place.in_section:,} of {kernel.pages_per_section:,}"),
