@@ -446,7 +446,7 @@ def _classic(op: str, place: Place) -> Conversion:
     else:
         steps.insert(0, WalkStep("arith", "pfn_to_section_nr(pfn)", gives=f"section {place.section:,}"))
         steps.append(WalkStep("arith", "memmap + pfn", gives=at))
-    notes = [f"{size} bytes a page; 80 with NUMA_BALANCING, where the section number pushes last_cpupid out"]
+    notes = [f"{size} bytes a page; on x86-64 80 with NUMA_BALANCING: section bits push last_cpupid out"]
     if not place.is_valid:
         notes.append("pfn_valid() is false: the section is empty, and a conversion gives nonsense")
     return Conversion(CLASSIC, op, "static", place, tuple(steps), tuple(notes))
