@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Argument": "workbench.argument",
     "KernelConfig": "workbench.kernel.config",
     "Struct": "workbench.kernel.structs",
     "PfnSet": "workbench.memory.pfns",
@@ -25,16 +26,18 @@ _HOME = {
     "compare": "workbench.scenario",
     "InputError": "workbench.errors",
 }
-_MODULES = {"claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "pins", "scenario",
-            "typesafety"}
+_MODULES = {"argument", "claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "pins",
+            "scenario", "typesafety"}
 
 __all__ = [
+    "Argument",
     "InputError",
     "KernelConfig",
     "Machine",
     "PfnSet",
     "Scenario",
     "Struct",
+    "argument",
     "break_even",
     "claims",
     "compare",
@@ -51,6 +54,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from workbench.argument import Argument
     from workbench.errors import InputError
     from workbench.kernel.config import KernelConfig
     from workbench.kernel.structs import Struct

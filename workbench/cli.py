@@ -301,6 +301,50 @@ def _overhead(args: argparse.Namespace) -> Answer:
     return {"rows": [row.to_dict() for row in rows]}, text, 0
 
 
+def _compare(args: argparse.Namespace) -> Answer:
+    from workbench.scenario import evaluate
+    from workbench.scenario.files import load
+
+    given = load(args.file)
+    rows = {}
+    for name, scenario in given.scenarios.items():
+        try:
+            rows[name] = evaluate(scenario)
+        except InputError as error:
+            raise InputError(str(error), file=args.file, place=f"scenario {name!r}") from None
+    _say(dict.fromkeys(f"{name}: {note}" for name, row in rows.items() for note in row.notes))
+    found: dict[str, Any] = {
+        "title": given.title,
+        "rows": [{"name": name, **row.to_dict()} for name, row in rows.items()],
+    }
+    if args.mail or args.html:
+        from workbench.argument import compared, write
+
+        document = compared(given.title, rows, args.file)
+        if args.html:
+            write(args.html, document.to_html(again=f"workbench compare {args.file}"))
+            _say([f"wrote {args.html}"])
+            found["html"] = args.html
+        if args.mail:
+            found["mail"] = document.to_mail()
+
+    def text() -> str:
+        if args.mail:
+            return found["mail"].rstrip("\n")
+        lines = [
+            (name, row.design, row.machine.name, row.nr_pinned, row.total_bytes, row.bytes_per_page,
+             row.percent_of_ram, row.exact)
+            for name, row in rows.items()
+        ]  # fmt: skip
+        header = ("scenario", "design", "machine", "pinned", "bytes", "bytes per page", "% of RAM", "exact")
+        parts = [(name, part, value) for name, row in rows.items() for part, value in row.parts.items()]
+        return "\n\n".join(
+            [printable(given.title), table(header, lines), table(("scenario", "part", "bytes"), parts)]
+        )
+
+    return found, text, 0
+
+
 def _claims(args: argparse.Namespace) -> Answer:
     from workbench import claims
 
@@ -788,6 +832,16 @@ def _parser() -> argparse.ArgumentParser:
         "--proxy-bytes", type=_positive, default=64, metavar="N", help="size of a proxy object (assumed: 64)"
     )
     sub.add_argument("--kernel", metavar="PRESET", help="use this kernel's constants")
+
+    sub = command(
+        "compare",
+        _compare,
+        "scenarios of a TOML file side by side: a table, a mail, a page",
+        "workbench compare data/scenarios/gpu-host.toml --mail",
+    )
+    sub.add_argument("file", metavar="FILE.toml", help="[base] and [[scenario]]; see data/scenarios")
+    sub.add_argument("--mail", action="store_true", help="as a plain-text mail of at most 72 columns")
+    sub.add_argument("--html", metavar="OUT", help="also write a page that needs no script and no network")
 
     sub = command(
         "claims",

@@ -186,7 +186,7 @@ def _column(values: Sequence[Any]) -> tuple[list[str], bool]:
     if all(v == int(v) for v in real):
         decimals: int | None = 0
     else:
-        decimals = min(max(0, 3 - most, 1 - least), 6)
+        decimals = min(max(2 if least <= 0 and most <= 3 else 0, 3 - most, 1 - least), 6)
     if least < -5:
         decimals = None
     return [number(v, decimals if isinstance(v, float) else None) for v in values], True
@@ -269,17 +269,28 @@ def _widths(heads: list[str], cells: list[list[str]], numeric: list[bool]) -> li
     full = [max(len(head), *map(len, column)) for head, column in zip(heads, cells, strict=True)]
     if sum(full) <= room:
         return full
-    least = []
-    for head, column, is_number in zip(heads, cells, numeric, strict=True):
-        words = _head_words(head)
-        cell = max(map(len, column)) if is_number else max(_atom(w) for c in column for w in c.split())
-        least.append(max([cell, *(_atom(word) for word in words)]))
-    if sum(least) > room:
+    for size in (len, _atom):  # without breaking a word, if that will do
+        least = [
+            max(
+                *(len(cell) if is_number else max(map(size, cell.split())) for cell in column),
+                *map(size, _head_words(head)),
+            )
+            for head, column, is_number in zip(heads, cells, numeric, strict=True)
+        ]
+        if sum(least) <= room:
+            break
+    else:
         return None
     widths = [max(low, *map(len, column)) for low, column in zip(least, cells, strict=True)]
     while sum(widths) > room:  # the widest that can give way gives way
         spare = [width if width > low else 0 for width, low in zip(widths, least, strict=True)]
         widths[spare.index(max(spare))] -= 1
+    while (left := room - sum(widths)) > 0:  # and heads take what is left
+        short = [full[at] - width for at, width in enumerate(widths)]
+        if not any(0 < more <= left for more in short):
+            break
+        at = short.index(min(more for more in short if 0 < more <= left))
+        widths[at] = full[at]
     return widths
 
 
@@ -336,7 +347,7 @@ def listed(values: Mapping[Any, str], heads: Sequence[str] | None = None) -> lis
     lines = []
     for name, value in zip(names, values.values(), strict=True):
         text = plain(value) or "-"
-        longest = max(_atom(word) for word in text.split())
+        longest = max(len(word) if len(word) <= WIDTH - 5 else _atom(word) for word in text.split())
         label = wrapped(f"{name}:", WIDTH, _INDENT)
         if len(name) > _KEY_COLUMN or longest > WIDTH - room - 3:
             lines += [*label, *wrapped(text, WIDTH, _INDENT * 2)]

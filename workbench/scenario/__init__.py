@@ -1,5 +1,6 @@
 """Where counts meet: one frozen question and its answer, and what measured times make of it."""
 
+from workbench.scenario.files import ScenarioFile
 from workbench.scenario.footprints import (
     PART,
     Row,
