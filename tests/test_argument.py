@@ -1,8 +1,12 @@
-"""Mail text keeps its width and its numbers, whatever it is made of."""
+"""Arguments: mail text fits, numbers are computed, counter-evidence is found, and all is made again."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
+import shlex
 import subprocess
 import textwrap
 
@@ -11,9 +15,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.argument import mail_note, mail_table
+from workbench import Argument, Machine, Scenario, cli
+from workbench.argument import (
+    Document,
+    EvidenceError,
+    Memory,
+    Mistakes,
+    Pins,
+    Published,
+    Section,
+    Times,
+    grid,
+    mail_note,
+    mail_table,
+    write,
+)
+from workbench.argument.__main__ import main as run_evidence
+from workbench.argument.counter import pairs, strongest_untold, strongest_worse
+from workbench.argument.evidence import Point, from_recipe
 from workbench.argument.mail import WIDTH, check, footnotes, number, plain, shell_lines, wrapped
+from workbench.argument.prose import Value, filled
 from workbench.errors import InputError
+from workbench.paths import data_dir
+from workbench.scenario.files import load as load_scenarios
 
 texts = st.text(max_size=120)
 cells = st.one_of(
@@ -95,8 +119,6 @@ def test_wrapping_loses_no_character(words):
     )
 )
 def test_a_shell_reads_a_broken_command_as_the_same_words(words):
-    import shlex
-
     lines = shell_lines(shlex.join(["printf", "%s\\0", *words]))
     assert all(len(line) <= WIDTH and not line.startswith((">", "---")) for line in lines)
     done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
@@ -158,3 +180,311 @@ def test_hostile_names_are_inert():
     assert is_fit(
         mail_table(pd.DataFrame({"comm": ["\x1b]0;x\x07", "a\nFrom me", "\u200f\ud800"]}, dtype=object))
     )
+
+
+# -- prose --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "adds 20 MiB",
+        "is twice as fast",
+        "takes 1.5x",
+        "about 100% more",
+        "x2 slower",
+        "+5",
+        "(7)",
+        "~3 ns",
+        "in 2018",
+    ],
+)
+def test_a_typed_number_is_refused(text):
+    with pytest.raises(InputError, match=r"typed into .* in braces"):
+        filled(text + " than {a}", {"a": Value(1)})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["on x86-64", "order-9 folios", "2^34 pages", "bit 0 of the pointer", "Linux 6.12", "v7.3", "page_ext",
+     "commit 3faa52c03f44", "memdesc32", "dynamic_page:range", "on 2018-12-14", "FOLL_PIN (D8)"],
+)  # fmt: skip
+def test_names_with_digits_are_not_numbers(text):
+    assert filled(text, {}) == text
+
+
+def test_fields_are_computed_with_their_units():
+    values = {
+        "a": Value(3 << 20, "bytes"),
+        "b": Value(1 << 20, "bytes"),
+        "t": Value(2.5, "ns"),
+        "w": Value("x"),
+    }
+    assert filled("{a}, {a - b}, {a / b}, {t}, {w}", values) == "3 MiB, 2 MiB, 3, 2.500 ns, x"
+    for wrong, why in (
+        ("{c}", "none of a, b"),
+        ("{a - t}", "bytes and ns"),
+        ("{a / w}", "no number"),
+        ("{a + b}", "neither a name"),
+        ("{a", "without its pair"),
+        ("{a.__class__}", "none of a, b"),
+    ):
+        with pytest.raises(InputError, match=why):
+            filled(wrong, values)
+
+
+# -- counter-evidence ---------------------------------------------------------------------------------------
+
+points = st.lists(
+    st.builds(
+        lambda metric, place, design, value, spread: Point(
+            metric,
+            "",
+            place,
+            design,
+            value,
+            value - spread if spread else None,
+            value + spread if spread else None,
+        ),
+        st.sampled_from("mn"),
+        st.sampled_from("xyz"),
+        st.sampled_from(["dynamic_page:range", "dynamic_page", "proxy_bit", "foll_pin"]),
+        st.integers(0, 6),
+        st.integers(0, 2),
+    ),
+    max_size=30,
+    unique_by=lambda point: (point.metric, point.place, point.design),
+)
+
+
+@given(points)
+def test_the_strongest_counter_evidence_is_that_of_a_plain_search(found):
+    proposed = "dynamic_page:range"
+    worse, ahead = {}, {}
+    for own in found:
+        exact = own.design == proposed
+        short = own.design == "dynamic_page" and not any(
+            (p.metric, p.place, p.design) == (own.metric, own.place, proposed) for p in found
+        )
+        if not (exact or short):
+            continue
+        for other in found:
+            if (other.metric, other.place) != (own.metric, own.place) or other is own:
+                continue
+            if own.value > other.value:
+                factor = own.value / other.value if other.value else float("inf")
+                worse[own.metric] = max(worse.get(own.metric, 0), factor)
+            meet = (
+                own.low is not None
+                and other.low is not None
+                and not (own.high < other.low or other.high < own.low)
+            )
+            if own.value < other.value and meet:
+                ahead[own.metric] = min(ahead.get(own.metric, 9), own.value / other.value)
+    both = pairs(found, proposed)
+    assert {pair.own.metric: pair.factor for pair in strongest_worse(both)} == worse
+    assert {pair.own.metric: pair.factor for pair in strongest_untold(both)} == ahead
+
+
+def test_where_nothing_speaks_against_it_the_mail_says_what_was_searched():
+    one = Argument("Does a published figure hold")
+    one.claim("It does: {PC30.verdict}.", Published(("PC30",)))
+    assert one.against() == {}
+    assert "None found. Searched: published figures only" in one.to_mail()
+    ahead = Argument("Why static", proposed="static")
+    ahead.claim("{static.added}", Memory(grid(["static", "proxy_bit"], machine="ram=1GiB", nr_pinned=9)))
+    assert list(ahead.against()) == ["Limits of the design"]
+    assert "Searched: 1 pair of numbers (metrics: bytes in all)" in ahead.to_mail()
+
+
+def test_the_counter_evidence_of_a_proposal_has_every_rule():
+    found = argument().against()
+    assert [rule.split()[0] for rule in found] == ["Worse,", "Break-even", "Published", "Limits"]
+    worse = found["Worse, the largest factor of each metric"]
+    assert worse[0].startswith("bytes in all: dynamic_page:range 17.36 MiB, foll_pin 16.03 MiB")
+    assert "with 1 or more pinned pages" in found["Break-even"][0]
+    assert "PC31" in found["Published figures among the evidence that do not hold"][0]
+
+
+# -- arguments ----------------------------------------------------------------------------------------------
+
+
+def argument():
+    names = ["foll_pin", "proxy_bit", "dynamic_page:range"]
+    one = Argument("Why dynamic_page", proposed="dynamic_page:range", about="Does it pay?")
+    one.claim(
+        "With {dynamic_page_range.pinned} pinned it adds {dynamic_page_range.added}.",
+        Memory(grid(names, machine="ram=1GiB", nr_pinned="1%")),
+        assumes=["pins are scattered"],
+    )
+    return one.claim("{PC31.stated} are published.", Published(("PC31", "PC30")))
+
+
+def test_a_mail_has_setup_command_result_counter_evidence_and_sources_and_quotes_twice():
+    text = argument().to_mail()
+    assert is_fit(text.split("\n\n", 1)[1])
+    for part in (
+        "Test setup:",
+        "Command:",
+        "Result:",
+        "Against it, by rule",
+        "Assumed:",
+        "Limits:",
+        "Sources:",
+    ):
+        assert part in text
+    assert quoted(text).replace("> > ", "").replace("> >", "") == text
+    marks = set(re.findall(r"\[(\d+)\]", text.split("Against it")[0]))
+    assert marks == set(re.findall(r"^\[(\d+)\] ", text, re.MULTILINE))
+
+
+def test_a_saved_mail_is_one_for_a_mail_parser():
+    import email
+
+    text = argument().to_mail()
+    parsed = email.message_from_string(text)
+    assert parsed["Subject"] == "Why dynamic_page"
+    assert parsed.keys() == ["Subject"]
+    assert not parsed.defects
+    assert parsed.get_payload() == text.split("\n\n", 1)[1]
+    long = Argument("Why " + "dynamic_page " * 12)
+    long.claim("{PC31.stated}", Published(("PC31",)))
+    subject = email.message_from_string(long.to_mail())["Subject"]
+    assert " ".join(subject.split()) == "Why " + "dynamic_page " * 11 + "dynamic_page"
+
+
+def test_a_claim_that_does_not_recompute_fails_loudly_in_every_form(tmp_path):
+    file = tmp_path / "a.json"
+    argument().save(file)
+    assert Argument.load(file).to_mail() == argument().to_mail()
+    text = file.read_text()
+    stored = argument().claims[0].values["dynamic_page_range.added"].value
+    file.write_text(text.replace(f"{stored},", f"{stored + 1},"))
+    one = Argument.load(file)
+    for form in (one.to_mail, one.to_markdown, one.to_html, one.to_csv, one._repr_html_, one.verify):
+        with pytest.raises(
+            EvidenceError, match=rf"claim 1 .*added: stored {stored + 1} bytes, recomputed {stored} "
+        ):
+            form()
+    file.write_text(text.replace('"ram=1GiB"', '"no-such-machine"'))
+    with pytest.raises(EvidenceError, match="cannot be made again"):
+        Argument.load(file).verify()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("argument/1", "argument/9", "format 'argument/9'"),
+        ('"kind": "memory"', '"kind": "magic"', "'magic' is none of"),
+        ('"run_pages": 1', '"run_pages": "1"', "run_pages is '1'"),
+        ('"nr_pinned"', '"nr_pined"', "did you mean 'nr_pinned'"),
+        ('"text": "With', '"text": "With 9', "'9' is typed into"),
+        ('"claims": [', '"claims": {', "not JSON"),
+        ('"bytes"', "7", "no pair of a number or text and its unit"),
+    ],
+)
+def test_a_spoilt_file_is_one_line(tmp_path, old, new, why):
+    file = tmp_path / "a.json"
+    argument().save(file)
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=why) as caught:
+        Argument.load(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_made_again_is_no_evidence():
+    for machine in ("live", Machine.from_spec("ram=1GiB")):
+        with pytest.raises(InputError, match="made again from a name"):
+            Memory({"a": Scenario(machine=machine)})
+
+
+EVIDENCE = {
+    "memory": lambda: Memory(grid(["foll_pin", "dynamic_page:range"], machine="ram=1GiB", run_pages=[1, 512],
+                                  nr_pinned="1%")),
+    "file": lambda: Memory(
+        load_scenarios(data_dir() / "scenarios/device-memory.toml").scenarios,
+        file=str(data_dir() / "scenarios/device-memory.toml"),
+    ),
+    "pins": lambda: Pins("pins-fio", ("foll_pin", "dynamic_page:range")),
+    "published": lambda: Published(("PC31", "PC01")),
+    "mistakes": lambda: Mistakes(("foll_pin", "dynamic_page")),
+    "times": lambda: Times("epyc-2vcpu-full", ("static", "proxy_bit", "dynamic_page:range")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_evidence_survives_its_recipe_and_its_command_prints_the_same_numbers(name, capsys):
+    made = EVIDENCE[name]()
+    again = from_recipe(json.loads(json.dumps(made.recipe())))
+    assert again == made
+    assert again.recompute().values == made.values()
+    printed = ""
+    for line in "\n".join(shell_lines(made.command)).replace("\\\n", "").splitlines():
+        program, *words = shlex.split(line)
+        if program == "workbench":
+            assert cli.main(words) == 0
+        else:
+            assert [program, *words[:2]] == ["python3", "-m", "workbench.argument"]
+            assert run_evidence(words[2:]) == 0
+        printed += capsys.readouterr().out
+    shown = printed.replace(",", "")
+    table = made.table()
+    if name == "memory":  # what it adds is over static, which the command prints too
+        static = int(re.search(r"^static +(\d+)", shown, re.MULTILINE)[1])
+        assert (table["total_bytes"] - table["added_bytes"] == static).all()
+        table = table.drop(columns=["added_bytes", "run_pages"])
+    numbers = set(re.findall(r"\d+(?:\.\d+)?", shown))
+    for cell in table.to_numpy(dtype=object).ravel().tolist():
+        if isinstance(cell, int) and not isinstance(cell, bool):
+            assert name == "file" or str(cell) in numbers
+        elif isinstance(cell, float) and name == "times":
+            assert f"{cell:.2f}" in numbers
+        elif name == "mistakes":
+            assert cell in shown
+    if name == "published":
+        assert all(row["verdict"] in shown for row in table.to_dict("records"))
+    if name == "file":
+        assert set(map(str, table["total_bytes"])) <= numbers
+
+
+def test_measurements_carry_their_spread_and_whose_they_are():
+    made = EVIDENCE["times"]()
+    assert "AMD EPYC" in made.setup["measured on"]
+    table = made.table()
+    assert (table["ns_min"] <= table["ns"]).all()
+    assert (table["ns"] <= table["ns_max"]).all()
+    with pytest.raises(InputError, match="no usable rows"):
+        Times("xeon-16vcpu", ("proxy_bit",)).recompute()
+
+
+def test_a_page_is_whole_and_inert(tmp_path):
+    hostile = '<script>alert("x")</script>\x1b[31m\u202e'
+    doc = Document(hostile, hostile, [hostile], {hostile: [hostile]}, hostile,
+                   [Section(hostile, {hostile: hostile}, "true", pd.DataFrame({hostile: [hostile]}), {},
+                            {hostile: [hostile]})], [hostile])  # fmt: skip
+    html = doc.to_html()
+    assert "<script" not in html
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+    assert "default-src 'none'" in html
+    assert not re.search(r'(src|href)="(?!data:|https?://)', html)
+    assert "<script" not in doc.to_markdown()
+    assert is_fit(doc.to_mail().split("\n\n", 1)[1])
+    page = argument().to_html()
+    assert "Why dynamic_page</h1>" in page
+    assert "https://" not in re.sub(r'<a href="[^"]*">[^<]*</a>', "", page)
+    write(tmp_path / "a.html", page)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+    with pytest.raises(InputError, match="cannot be written"):
+        write(tmp_path / "no/a.html", page)
+
+
+def test_csv_has_every_number_in_full():
+    one = argument()
+    rows = list(csv.DictReader(io.StringIO(one.to_csv())))
+    added = next(row for row in rows if row["name"] == "dynamic_page_range.added")
+    assert added["value"] == str(one.claims[0].values["dynamic_page_range.added"].value)
+    assert added["unit"] == "bytes"
+    assert len(rows) == sum(len(claim.values) for claim in one.claims)

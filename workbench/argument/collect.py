@@ -73,7 +73,7 @@ class Argument:
     >>> cost = Memory(grid(["foll_pin", "dynamic_page"], machine="ram=1GiB", nr_pinned=512))
     >>> _ = why.claim("dynamic_page adds {dynamic_page.added}, foll_pin {foll_pin.added}.", cost)
     >>> print(why.to_mail().splitlines()[7])
-      1. dynamic_page adds 355.9 KiB, foll_pin 0 bytes. [1][2][3]
+      1. dynamic_page adds 364 KiB, foll_pin 0 bytes. [1][2][3]
     """
 
     def __init__(self, title: str, *, proposed: str = "", about: str = ""):

@@ -117,7 +117,7 @@ def against(evidence: Sequence[Evidence], proposed: str) -> tuple[dict[str, list
     if not proposed:
         return lines, "published figures only: no design is proposed"
     metrics = ", ".join(dict.fromkeys(pair.own.metric for pair in found)) or "none"
-    compared = f"{len(found)} pairs of numbers (metrics: {metrics})"
+    compared = f"{len(found)} {'pair' if len(found) == 1 else 'pairs'} of numbers (metrics: {metrics})"
     return lines, f"{compared}, break-evens, published figures, the design's own limits"
 
 

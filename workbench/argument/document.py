@@ -77,7 +77,7 @@ class Document:
             for name, texts in section.lists.items():
                 if texts:
                     lines = [line for text in texts for line in mail.wrapped(text, first="  - ")]
-                    body.append([f"{name}:", *lines])
+                    body.append([*mail.wrapped(f"{name}:"), *lines])
         if self.sources:
             body += [["Sources:", *mail.footnotes(self.sources)]]
         return subject(self.title) + "\n\n" + mail.text_of(body)
@@ -103,11 +103,11 @@ class Document:
             if section.setup:
                 out.append("\n".join(f"- {_md(k)}: {_md(v)}" for k, v in section.setup.items()))
             if section.command:
-                out.append("\n".join(f"    {line}" for line in section.command.splitlines()))
+                out.append("\n".join(f"    {printable(line, 10_000)}" for line in section.command.splitlines()))
             out.append(_md_table(section))
             for name, texts in section.lists.items():
                 if texts:
-                    out += [f"{name}:", "\n".join(f"- {_md(text)}" for text in texts)]
+                    out += [f"{_md(name)}:", "\n".join(f"- {_md(text)}" for text in texts)]
         if self.sources:
             out.append("## Sources")
             out.append("\n".join(f"{nr}. {_md(text)}" for nr, text in enumerate(self.sources, 1)))
@@ -127,7 +127,10 @@ class Document:
         import jinja2
 
         room = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            finalize=_visible,
         )
         return room.get_template("argument.html").render(
             layout=layout or room.from_string("{% block body %}{% endblock %}"),
@@ -177,11 +180,18 @@ def _md_table(section: Section) -> str:
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 
 
+def _visible(value: Any) -> Any:
+    """Control and direction characters written out; markup is left as it is."""
+    if type(value) is not str:
+        return value
+    return "\n".join(printable(line, 100_000) for line in value.split("\n"))
+
+
 def linked(text: str) -> Any:
     """Escaped text with its http addresses as links."""
     import markupsafe
 
-    parts = re.split(r"(https?://[^\s<>\"']+[^\s<>\"'.,;:)])", str(text))
+    parts = re.split(r"(https?://[^\s<>\"']+[^\s<>\"'.,;:)])", _visible(str(text)))
     shown = [
         markupsafe.Markup('<a href="{0}">{0}</a>').format(part) if nr % 2 else markupsafe.escape(part)
         for nr, part in enumerate(parts)

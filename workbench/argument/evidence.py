@@ -199,7 +199,7 @@ class Memory(Evidence):
     --------
     >>> found = Memory(grid(["foll_pin", "dynamic_page"], machine="ram=1GiB", nr_pinned=512))
     >>> str(found.values()["dynamic_page.added"]), str(found.values()["foll_pin.added"])
-    ('355.9 KiB', '0 bytes')
+    ('364 KiB', '0 bytes')
     """
 
     kind: ClassVar[str] = "memory"
@@ -301,7 +301,9 @@ class Memory(Evidence):
             options += ["--describe-device"] if scenario.describe_device else []
             groups.setdefault((str(scenario.machine), *options), []).append(scenario.design)
         return "\n".join(
-            shlex.join(["workbench", "overhead", machine, *options, "--design", *dict.fromkeys(names)])
+            shlex.join(
+                ["workbench", "overhead", machine, *options, "--design", *dict.fromkeys(["static", *names])]
+            )
             for (machine, *options), names in groups.items()
         )
 
@@ -580,21 +582,20 @@ class Pins(Evidence):
         }
         points, records = [], []
         for peak in peaks:
-            per_pin = peak.lookups / max(found.pins, 1)
             values |= {
                 f"{slug(peak.design)}.peak": Value(peak.peak_bytes, "bytes"),
                 f"{slug(peak.design)}.allocated": Value(peak.descriptors_allocated),
-                f"{slug(peak.design)}.lookups_per_pin": Value(per_pin),
+                f"{slug(peak.design)}.walks": Value(peak.lookups),
                 f"{slug(peak.design)}.met": Value(peak.percent_met, "%"),
             }
             records.append(
                 (peak.design, peak.map or "-", peak.peak_descriptors, peak.peak_bytes,
-                 peak.descriptors_allocated, per_pin)
+                 peak.descriptors_allocated, peak.lookups)
             )  # fmt: skip
             for metric, unit, value in (
                 ("bytes kept for pins at the peak", "bytes", peak.peak_bytes),
                 ("descriptors allocated", "", peak.descriptors_allocated),
-                ("walks of a pfn map per pin", "", per_pin),
+                ("walks of a pfn map", "", peak.lookups),
             ):
                 points.append(Point(metric, unit, f"trace {found.name}", peak.design, value))
         columns = {
@@ -603,7 +604,7 @@ class Pins(Evidence):
             "peak_descriptors": "peak descriptors",
             "peak_bytes": "peak bytes",
             "allocated": "descriptors allocated",
-            "lookups_per_pin": "walks per pin",
+            "walks": "walks of the map",
         }
         recorded = [f"Linux {found.meta.get('kernel', 'unknown')}", str(found.meta.get("tool", ""))]
         limits = [found.caveat] if found.caveat else []
@@ -620,7 +621,7 @@ class Pins(Evidence):
                 "sha256": sha256,
             },
             command=shlex.join(
-                ["workbench", "replay", self.trace, "--map", self.pfn_map, "--design", *self.names]
+                ["workbench", "replay", self.trace, "--json", "--map", self.pfn_map, "--design", *self.names]
             ),
             sources=(f"trace {found.name}: {', '.join(part for part in recorded if part)}",),
             limits=(*limits, "left out: RCU's delay before an object is used again, partly filled slabs"),
