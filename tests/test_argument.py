@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import textwrap
 
@@ -294,7 +295,7 @@ def test_where_nothing_speaks_against_it_the_mail_says_what_was_searched():
     ahead = Argument("Why static", proposed="static")
     ahead.claim("{static.added}", Memory(grid(["static", "proxy_bit"], machine="ram=1GiB", nr_pinned=9)))
     assert list(ahead.against()) == ["Limits of the design"]
-    assert "Searched: 1 pair of numbers (metrics: bytes in all)" in ahead.to_mail()
+    assert "Searched: 2 pairs of numbers (metrics: bytes in all, bytes" in ahead.to_mail()
 
 
 def test_the_counter_evidence_of_a_proposal_has_every_rule():
@@ -302,7 +303,7 @@ def test_the_counter_evidence_of_a_proposal_has_every_rule():
     assert [rule.split()[0] for rule in found] == ["Worse,", "Break-even", "Published", "Limits"]
     worse = found["Worse, the largest factor of each metric"]
     assert worse[0].startswith("bytes in all: dynamic_page:range 17.36 MiB, foll_pin 16.03 MiB")
-    assert "with 1 or more pinned pages" in found["Break-even"][0]
+    assert "from 1 of 262,144 pages pinned on" in found["Break-even"][0]
     assert "PC31" in found["Published figures among the evidence that do not hold"][0]
 
 
@@ -336,6 +337,16 @@ def test_a_mail_has_setup_command_result_counter_evidence_and_sources_and_quotes
     assert quoted(text).replace("> > ", "").replace("> >", "") == text
     marks = set(re.findall(r"\[(\d+)\]", text.split("Against it")[0]))
     assert marks == set(re.findall(r"^\[(\d+)\] ", text, re.MULTILINE))
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git here")
+def test_git_takes_the_whole_body_for_the_message(tmp_path):
+    text = argument().to_mail()
+    command = ["git", "mailinfo", "--scissors", tmp_path / "message", tmp_path / "patch"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "Subject: Why dynamic_page" in done.stdout
+    assert (tmp_path / "message").read_text() == text.split("\n\n", 1)[1]
+    assert (tmp_path / "patch").read_text() == ""
 
 
 def test_a_saved_mail_is_one_for_a_mail_parser():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from workbench import designs
 from workbench.argument.document import Document, Section
-from workbench.argument.evidence import PLAIN_FIELDS, machine_source, machine_words
-from workbench.scenario import Row, Scenario
+from workbench.argument.evidence import machine_source, machine_words, set_fields, shared_fields
+from workbench.argument.mail import shell_word
+from workbench.scenario import Row
 
 
 def compared(title: str, rows: Mapping[str, Row], file: str) -> Document:
@@ -40,11 +39,13 @@ def compared(title: str, rows: Mapping[str, Row], file: str) -> Document:
     setup: dict[str, str] = {}
     for row in rows.values():
         setup |= machine_words(row)
-    shared = _shared([row.scenario for row in rows.values()])
+    shared = shared_fields([row.scenario for row in rows.values()])
     if shared:
         setup["all scenarios"] = ", ".join(shared.values())
     for name, row in rows.items():
-        own = ", ".join([row.design, *(text for f, text in _fields(row.scenario).items() if f not in shared)])
+        own = ", ".join(
+            [row.design, *(text for f, text in set_fields(row.scenario).items() if f not in shared)]
+        )
         if name != own:
             setup[f"scenario {name}"] = own
     noted: dict[str, list[str]] = {}
@@ -74,32 +75,3 @@ def compared(title: str, rows: Mapping[str, Row], file: str) -> Document:
         ],
         sources=[*sources, *dict.fromkeys(machine_source(row) for row in rows.values())],
     )
-
-
-def _fields(scenario: Scenario) -> dict[str, str]:
-    """What is not as by default, beside machine and design."""
-    return {
-        name: name if getattr(scenario, name) is True else f"{name} {getattr(scenario, name)}"
-        for name in PLAIN_FIELDS
-        if name not in ("machine", "design") and getattr(scenario, name) != getattr(Scenario, name)
-    }
-
-
-def _shared(scenarios: Sequence[Scenario]) -> dict[str, str]:
-    """Fields that all scenarios set to the same."""
-    first, *others = (_fields(scenario) for scenario in scenarios)
-    return {name: text for name, text in first.items() if all(o.get(name) == text for o in others)}
-
-
-def shell_word(text: str) -> str:
-    """A word for a shell, in printable ASCII whatever it holds.
-
-    Examples
-    --------
-    >>> shell_word("a b.toml"), shell_word("na\u00efve.toml")
-    ("'a b.toml'", "$'na\\\\xc3\\\\xafve.toml'")
-    """
-    if text.isascii() and text.isprintable():
-        return shlex.quote(text)
-    plain = (chr(b) if 31 < b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(text))
-    return f"$'{''.join(plain)}'"

@@ -103,7 +103,8 @@ class Document:
             if section.setup:
                 out.append("\n".join(f"- {_md(k)}: {_md(v)}" for k, v in section.setup.items()))
             if section.command:
-                out.append("\n".join(f"    {printable(line, 10_000)}" for line in section.command.splitlines()))
+                lines = (f"    {printable(line, 10_000)}" for line in section.command.splitlines())
+                out.append("\n".join(lines))
             out.append(_md_table(section))
             for name, texts in section.lists.items():
                 if texts:

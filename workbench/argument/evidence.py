@@ -13,13 +13,13 @@ import itertools
 import re
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench import claims, designs
-from workbench.argument.mail import number
+from workbench.argument.mail import number, shell_word
 from workbench.argument.prose import Value, nr_bytes
 from workbench.errors import InputError
 from workbench.scenario import Row, Scenario, break_even, evaluate
@@ -256,16 +256,20 @@ class Memory(Evidence):
                 (label, *(getattr(scenario, f) for f in varied), row.nr_pinned, row.total_bytes, added,
                  row.percent_of_ram)
             )  # fmt: skip
-            points.append(
-                Point("bytes in all", "bytes", place_of(scenario), scenario.design, row.total_bytes)
-            )
+            place = place_of(scenario)
+            points.append(Point("bytes in all", "bytes", place, scenario.design, row.total_bytes))
+            if not scenario.describe_device:
+                points.append(Point("bytes over static", "bytes", place, scenario.design, added))
             limits += [f"{scenario.design}: {note}" for note in row.notes]
             setup |= machine_words(row)
             sources.append(machine_source(row))
-        machines = {row_name for row_name in setup if row_name.startswith("machine")}
+        machines = list(setup)
+        if shared := shared_fields(list(self._all().values())):
+            setup["all scenarios"] = ", ".join(shared.values())
         if len(machines) == 1:
             values["ram"] = Value(row.machine.ram_bytes, "bytes")
             values["nr_pages"] = Value(row.machine.nr_pages_ram, "pages")
+        values |= self._break_evens()
         columns = {
             "name": "design",
             **{f: f.replace("_", " ") for f in varied},
@@ -274,10 +278,13 @@ class Memory(Evidence):
             "added_bytes": "over static",
             "percent_of_ram": "% of RAM",
         }
+        table = pd.DataFrame(records, columns=list(columns))
+        if not table["nr_pinned"].any():
+            del table["nr_pinned"], columns["nr_pinned"]
         used = dict.fromkeys(scenario.design for scenario in self._all().values())
         return Found(
             values=values,
-            table=pd.DataFrame(records, columns=list(columns)),
+            table=table,
             columns=columns,
             setup=setup,
             command=self._command(),
@@ -289,9 +296,19 @@ class Memory(Evidence):
             points=tuple(points),
         )
 
+    def _break_evens(self) -> dict[str, Value]:
+        """From which share one scenario takes more than another, where that is not from the start."""
+        found = {}
+        for (name, own), (other_name, other) in itertools.permutations(self._all().items(), 2):
+            if place_of(own) == place_of(other) and own.design != other.design:
+                share = _break_even(own, other)
+                if share and share > 0.001:
+                    found[f"{slug(name)}.break_even.{slug(other_name)}"] = Value(share, "%")
+        return found
+
     def _command(self) -> str:
         if self.file:
-            return shlex.join(["workbench", "compare", self.file])
+            return f"workbench compare {shell_word(self.file)}"
         groups: dict[tuple[str, ...], list[str]] = {}
         for scenario in self._all().values():
             options: list[str] = []
@@ -316,10 +333,11 @@ class Memory(Evidence):
             row = evaluate(own)
             total = row.machine.pages("pmem", "device") if own.describe_device else row.machine.nr_pages_ram
             nr = round(share * total / 100)
-            what = "pages of device memory in use" if own.describe_device else "pinned pages"
+            what = "pages of device memory in use" if own.describe_device else "pages pinned"
             more = f"{own.design} takes more bytes than {other.design}"
             where = place_of(own, without=("nr_device_used" if own.describe_device else "nr_pinned",))
-            line = f"{more} with {nr:,} or more {what}, {number(share)} % of {total:,} ({where})"
+            percent = f", {number(share)} %" if share > 0.001 else ""
+            line = f"{more} from {nr:,} of {total:,} {what} on{percent} ({where})"
             least[more] = min(least.get(more, (share, line)), (share, line))
         return [line for _, line in least.values()]
 
@@ -353,15 +371,25 @@ def _break_even(own: Scenario, other: Scenario) -> float | None:
     return None
 
 
+def set_fields(scenario: Scenario) -> dict[str, str]:
+    """What is not as by default, in words, beside machine and design."""
+    return {
+        name: name if getattr(scenario, name) is True else f"{name} {getattr(scenario, name)}"
+        for name in PLAIN_FIELDS
+        if name not in ("machine", "design") and getattr(scenario, name) != getattr(Scenario, name)
+    }
+
+
+def shared_fields(scenarios: Sequence[Scenario]) -> dict[str, str]:
+    """Fields that all scenarios set to the same."""
+    first, *others = (set_fields(scenario) for scenario in scenarios)
+    return {name: text for name, text in first.items() if all(o.get(name) == text for o in others)}
+
+
 def place_of(scenario: Scenario, without: Iterable[str] = ()) -> str:
     """Where a scenario stands, but for its design."""
-    said = [str(scenario.machine)]
-    for name in PLAIN_FIELDS:
-        value = getattr(scenario, name)
-        if name in ("machine", "design", *without) or value == getattr(Scenario, name):
-            continue
-        said.append(name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value}")
-    return ", ".join(said)
+    given = set_fields(scenario)
+    return ", ".join([str(scenario.machine), *(given[name] for name in given if name not in without)])
 
 
 def _pairs(scenarios: Iterable[Scenario], proposed: str) -> list[tuple[Scenario, Scenario]]:
@@ -386,7 +414,9 @@ def as_named(proposed: str, names: Iterable[str]) -> str:
 def machine_source(row: Row) -> str:
     """For a footnote: which part of a capture the machine was read from, or that it is made up."""
     made_up = "=" in row.machine.name
-    return f"machine {row.machine.name}: " + ("made up" if made_up else f"capture, {row.machine.source}")
+    return f"machine {row.machine.name}: " + (
+        "made up" if made_up else f"capture, read from {row.machine.source}"
+    )
 
 
 def machine_words(row: Row) -> dict[str, str]:
@@ -498,8 +528,8 @@ class Times(Evidence):
                 "user space: no RCU, no TLB entries of vmemmap, one thread",
                 "a page in 16 is dynamic there, so that the map of pfn_to_page() is dense; with as few in a "
                 "large machine it is taller and its walk slower",
-                "min and max are, in proportion, those of the measured rows next to it; beyond: outside the "
-                "measured sizes",
+                "min and max are, in proportion, those of the measured rows next to it",
+                *(["beyond: outside the measured sizes"] if "extrapolated" in columns else []),
             ),
             points=tuple(points),
         )
@@ -675,9 +705,7 @@ class Published(Evidence):
             command=shlex.join(["workbench", "claims", *self.ids]),
             sources=tuple(f"{row.id}: {row.source}" for row in rows),
             differs=tuple(
-                f"published figure {row.id} ({row.statement}) does not hold: {row.why}"
-                for row in rows
-                if row.verdict == claims.DIFFERS
+                f"{row.id} ({row.statement}): {row.why}" for row in rows if row.verdict == claims.DIFFERS
             ),
         )
 

@@ -13,6 +13,7 @@ signature separator: such a line gets one blank in front, as RFC 3676 does it ("
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 import unicodedata
@@ -411,6 +412,20 @@ def _quoted_pieces(word: str) -> list[str]:
         pieces.append("'" + text[:nr].replace("'", "'\"'\"'") + "'")
         text = text[nr:]
     return pieces
+
+
+def shell_word(text: str) -> str:
+    """A word for a shell, in printable ASCII whatever it holds.
+
+    Examples
+    --------
+    >>> shell_word("a b.toml"), shell_word("na\u00efve.toml")
+    ("'a b.toml'", "$'na\\\\xc3\\\\xafve.toml'")
+    """
+    if text.isascii() and text.isprintable():
+        return shlex.quote(text)
+    plain = (chr(b) if 31 < b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(text))
+    return f"$'{''.join(plain)}'"
 
 
 # -- a note -------------------------------------------------------------------------------------------------
