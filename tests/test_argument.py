@@ -10,13 +10,14 @@ import shlex
 import shutil
 import subprocess
 import textwrap
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import Argument, Machine, Scenario, cli
+from workbench import Argument, Machine, Scenario, cli, render
 from workbench.argument import (
     Document,
     EvidenceError,
@@ -499,3 +500,14 @@ def test_csv_has_every_number_in_full():
     assert added["value"] == str(one.claims[0].values["dynamic_page_range.added"].value)
     assert added["unit"] == "bytes"
     assert len(rows) == sum(len(claim.values) for claim in one.claims)
+
+
+def test_the_mail_of_notebook_10_is_fit_and_a_reader_finds_all_of_it():
+    notebook = render.read(Path(__file__).resolve().parents[1] / "notebooks/10_design_argument.ipynb")
+    texts = [out.text for cell in notebook.cells for out in cell.get("outputs", ()) if "text" in out]
+    (text,) = [text for text in texts if text.startswith("Subject: ")]
+    assert is_fit(text.split("\n\n", 1)[1])
+    heads = ["Claims", "Against it, by rule", "Worse, ", "Break-even:", "Limits of the design:"]
+    heads += ["Test setup:", "Command:", "Result:", "Sources:", "[1]"]
+    places = [text.index(f"\n{head}") for head in heads]
+    assert places == sorted(places)

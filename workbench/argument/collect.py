@@ -133,7 +133,8 @@ class Argument:
         said, sections = [], []
         for nr, claim in enumerate(self.claims, 1):
             found = claim.evidence.found
-            marks = "".join(f"[{sources.setdefault(text, len(sources) + 1)}]" for text in found.sources)
+            cited = sorted(sources.setdefault(text, len(sources) + 1) for text in found.sources)
+            marks = "".join(f"[{one}]" for one in cited)
             said.append(f"{prose.filled(claim.text, claim.values)} {marks}".rstrip())
             assumed = [prose.filled(text, claim.values) for text in claim.assumes]
             limits = [prose.filled(text, claim.values) for text in claim.limits]
