@@ -128,6 +128,10 @@ def test_a_page_that_cannot_be_written_is_one_line(file, capsys, tmp_path):
     status, out, err = run(capsys, file, "--html", tmp_path / "no" / "x.html")
     assert (status, out) == (2, "")
     assert "cannot be written" in err
+    status, out, err = run(capsys, file, "--html", file)
+    assert (status, out) == (2, "")
+    assert "would overwrite" in err
+    assert file.read_text() == SMALL
 
 
 def test_names_from_a_file_are_inert_everywhere(file, capsys, tmp_path):

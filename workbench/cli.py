@@ -321,12 +321,14 @@ def _compare(args: argparse.Namespace) -> Answer:
         from workbench.argument import compared, write
 
         document = compared(given.title, rows, args.file)
+        if args.mail:
+            found["mail"] = document.to_mail()
         if args.html:
+            if os.path.exists(args.html) and os.path.samefile(args.html, args.file):  # noqa: PTH110, PTH121
+                raise InputError("--html would overwrite the scenarios", file=args.html)
             write(args.html, document.to_html(again=f"workbench compare {args.file}"))
             _say([f"wrote {args.html}"])
             found["html"] = args.html
-        if args.mail:
-            found["mail"] = document.to_mail()
 
     def text() -> str:
         if args.mail:

@@ -158,6 +158,8 @@ def number(value: Any, decimals: int | None = None) -> str:
         return f"{value:,}"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
+    if abs(value) >= 2**53:  # not every integer is a float there: its own digits, no more
+        return repr(value)
     if decimals is not None:
         return f"{value:,.{decimals}f}"
     if value == int(value):
