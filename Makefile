@@ -9,13 +9,14 @@ UV_SYSTEM_CERTS ?= 1
 UV_NATIVE_TLS ?= 1
 export PYTHON LAB_FLAGS UV_SYSTEM_CERTS UV_NATIVE_TLS
 
-.PHONY: help setup lab test render notebooks bench fuzz floors lock
+.PHONY: help setup lab test render notebooks gallery bench fuzz floors lock
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb"
 	@echo "make test       every check: ruff, mypy, pytest, doctests, notebooks"
 	@echo "make render     run every notebook and write the shareable site into site/"
 	@echo "make notebooks  run every notebook and store its outputs in place"
+	@echo "make gallery    the README's pictures, from the stored notebooks"
 	@echo "make bench      the speed goals, measured"
 	@echo "make fuzz       the property tests again, with many more random examples"
 	@echo "make floors     the tests with the lowest versions that pyproject.toml allows"
@@ -38,6 +39,10 @@ render: setup
 
 notebooks: setup
 	$(PY) -m workbench.render --in-place
+	$(PY) -m workbench.render --gallery
+
+gallery: setup
+	$(PY) -m workbench.render --gallery
 
 bench: setup
 	$(PY) tools/bench.py

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 from workbench import render
 from workbench.errors import InputError
+from workbench.render import gallery, pages, png, run
 
 FIGURE = {"data": [{"type": "bar", "x": [1, 2], "y": [3, 4]}],
           "layout": {"height": 300, "meta": {"alt": "two bars"}}}
@@ -60,6 +68,16 @@ def test_a_widget_becomes_a_line_and_never_a_dead_slider():
     assert "IntSlider" not in kept and "widget-view" not in kept and "make lab" in kept
 
 
+def test_every_failing_notebook_is_named_and_the_others_still_run(tmp_path, capsys):
+    for name in ("a", "b"):
+        nbformat.write(notebook(f"{name}_is_missing"), tmp_path / f"{name}.ipynb")
+    nbformat.write(notebook("1"), tmp_path / "c.ipynb")
+    assert render.main(["--notebooks", str(tmp_path), "--in-place"]) == 1
+    failed = [line for line in capsys.readouterr().err.splitlines() if "NameError" in line]
+    assert len(failed) == 2 and "a.ipynb, cell 2" in failed[0] and "b.ipynb, cell 2" in failed[1]
+    assert render.read(tmp_path / "c.ipynb").cells[1].outputs[0].data["text/plain"] == "1"
+
+
 def test_a_failing_cell_is_one_line_with_its_place(tmp_path, capsys):
     nbformat.write(notebook("1 + 1", "raise ValueError('bad\\nthing')"), tmp_path / "07_bad.ipynb")
     out = tmp_path / "site"
@@ -98,23 +116,26 @@ def test_without_a_browser_there_is_a_note_and_no_failure(monkeypatch):
         raise RuntimeError("no Chromium here")
 
     monkeypatch.setattr("kaleido.start_sync_server", missing)
-    render._browser.cache_clear()
+    run._browser.cache_clear()
     log, book = io.StringIO(), with_output({render.PLOTLY: FIGURE})
     try:
         assert render.add_pictures(book, log=log) == 0
     finally:
-        render._browser.cache_clear()
+        run._browser.cache_clear()
     assert "no Chromium here" in log.getvalue() and "image/png" not in book.cells[1].outputs[0].data
 
 
 def test_a_page_holds_its_figure_its_notebook_and_its_provenance(tmp_path):
     book = render.normalise(with_output({render.PLOTLY: FIGURE, "image/png": "aGk="}))
-    page = render.page(tmp_path / "01_x.ipynb", book, [{"href": "01_x.html", "title": "X", "about": "?"}])
-    shown = re.search(r'<script type="application/json">(.*?)</script>', page)[1]
-    assert json.loads(shown) == FIGURE
+    page = render.page(tmp_path / "01_x.ipynb", book, [{"href": "01_x.html", "title": "X", "name": "01 x"}])
+    shown = re.search(r'<script type="application/gzip" id="figures">(.*?)</script>', page)[1]
+    assert json.loads(gzip.decompress(base64.b64decode(shown))) == [FIGURE]
     inside = re.search(r"data:application/x-ipynb\+json;base64,([\w+/=]+)", page)[1]
-    assert json.loads(base64.b64decode(inside)) == json.loads(nbformat.writes(book))
+    bare = json.loads(base64.b64decode(inside))
+    assert bare["cells"][1]["outputs"][0]["data"] == {"text/plain": ["figure"]}
+    assert bare["cells"][0] == json.loads(nbformat.writes(book))["cells"][0]
     assert 'src="data:image/png;base64,aGk="' in page and "make render" in page and "Python 3" in page
+    assert "notebooks/01_x.ipynb" in page
     assert page.count("</html>") == 1 and 'aria-label="two bars"' in page
 
 
@@ -144,7 +165,7 @@ def test_the_site_opens_offline_from_a_file(tmp_path, browser):
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((tmp_path / "site" / "index.html").as_uri())
-    page.click("dl.contents a >> nth=0")
+    page.click("h2 a >> nth=0")
     page.wait_for_selector(".js-plotly-plot .bars")
     assert page.evaluate("document.querySelector('.js-plotly-plot').data[0].x.length") == 2
     assert page.evaluate("window.hit") is None  # markup from a notebook does not run
@@ -154,7 +175,329 @@ def test_the_site_opens_offline_from_a_file(tmp_path, browser):
     with page.expect_download() as download:
         page.click("nav a[download]")
     assert download.value.suggested_filename == "01_a.ipynb"
+    whole = json.loads(Path(download.value.path()).read_text())  # the figures are back in it
+    figure = whole["cells"][1]["outputs"][0]["data"]
+    assert figure[render.PLOTLY]["data"][0]["y"] == [3, 4] and figure["text/plain"]
+    assert base64.b64decode(figure["image/png"]).startswith(png.MAGIC)
     context.close()
     strange = [url for url in asked if not url.startswith(("file:", "data:", "blob:"))
                and not url.endswith("/site/x")]
     assert not strange and not errors
+
+
+REPO = Path(__file__).resolve().parents[1]
+HOSTILE = (
+    "<script>window.hit = 1</script><img src=x onerror='window.hit=2'>"
+    "<a id=js href='javascript:window.hit=3'>a</a>"
+    "<meta http-equiv=refresh content='0;url=https://example.invalid/'><base href='https://example.invalid/'>"
+    "<iframe src='https://example.invalid/'></iframe><form action='https://example.invalid/'></form>"
+    "<svg onload='window.hit=4'></svg><object data='x'></object>")
+ODD = "\x1b[31mred\x1b[0m\x1b]8;;https://example.invalid/\x07link\x1b]8;;\x07 \u202egpj.exe"
+
+
+def hostile(title=f"# Is <img src=x onerror='window.hit=5'> {HOSTILE} \u202e a title?\n\nAn <b>answer</b>?"):
+    """A notebook with markup and control characters wherever a name from a trace could come out."""
+    book = notebook("x", title=title)
+    new = nbformat.v4.new_output
+    book.cells[1].outputs = [
+        new("stream", name="stdout", text=f"</pre>{HOSTILE}{ODD}"),
+        new("display_data", {"text/html": f"<table><tr><td>{HOSTILE}</td></tr></table>"}),
+        new("display_data", {"text/markdown": f"{HOSTILE}\n\n<style>body {{ display: none }}\n\n<!-- {ODD}"}),
+        new("execute_result", {"text/plain": f"{HOSTILE}<!-- "}),
+        new("display_data", {"image/png": "x' onerror='window.hit=6", "text/plain": "p"}),
+        new("display_data", {render.PLOTLY: {"data": [{"type": "bar", "y": [1], "name": HOSTILE}],
+                                             "layout": {"height": 300, "meta": {"alt": f'"{HOSTILE}'},
+                                                        "title": {"text": HOSTILE}}}})]
+    book.cells.append(nbformat.v4.new_markdown_cell(f"## Answer\n\n{HOSTILE}<!-- <plaintext>"))
+    return book
+
+
+def opened(browser, path, **options):
+    """A page of a file, offline, with what it asked for and what went wrong."""
+    page = browser.new_context(offline=True, **options).new_page()
+    page.asked, page.errors = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.goto(path.as_uri())
+    return page
+
+
+@pytest.mark.parametrize("name", ["01_a", "q'\"<img src=x onerror=alert(1)>#?%41"], ids=["plain", "odd"])
+def test_names_and_outputs_with_markup_do_nothing_in_a_page(tmp_path, browser, name):
+    render.publish([render.Run(Path(f"{name}.ipynb"), render.normalise(hostile()))], tmp_path / "site")
+    page = opened(browser, tmp_path / "site" / "index.html")
+    assert page.locator("article").count() == 1 and page.locator("footer").is_visible()
+    assert page.evaluate("window.hit") is None
+    page.click("h2 a")
+    page.wait_for_selector("figure.live .bars")
+    page.locator("#js").first.click()
+    assert page.evaluate("window.hit") is None and page.locator("footer").is_visible()
+    assert page.locator("iframe, object, form, main script, main style, base").count() == 0
+    assert page.url.endswith(".html") and not page.errors
+    assert not [url for url in page.asked if "example.invalid" in url]
+    shown = page.locator("main").text_content()
+    assert "\x1b" not in shown and "\x07" not in shown
+    page.context.close()
+
+
+def test_markup_that_asks_or_leads_away_is_text_and_a_table_stays_one():
+    assert pages._inert("<SCRIPT>a</script><b>c</b><!-- ") == "&lt;SCRIPT>a&lt;/script><b>c</b>&lt;!-- "
+    table = "<style scoped>td {}</style><table><thead><tr><th>pfn</th></tr></thead></table>"
+    assert pages._inert(table) == table
+    assert "<style" not in pages._html("a <style>b")
+
+
+def picture(height=40, width=60, **colour):
+    image = np.full((height, width, 3), 255, np.uint8)
+    image[10:20, 5:30] = (0, 90, 160)
+    return base64.b64encode(png.written(image)).decode()
+
+
+def test_without_javascript_there_are_pictures_and_tables(tmp_path, browser):
+    book = with_output({render.PLOTLY: FIGURE, "image/png": picture()})
+    table = nbformat.v4.new_output("display_data", {"text/html": "<table><td>7</table>"})
+    book.cells[1].outputs.append(table)
+    render.publish([render.Run(Path("a.ipynb"), render.normalise(book))], tmp_path / "site")
+    page = opened(browser, tmp_path / "site" / "a.html", java_script_enabled=False)
+    image = page.locator("figure.plot img")
+    assert image.is_visible() and image.bounding_box()["width"] == 60 and page.locator("td").is_visible()
+    with page.expect_download() as download:
+        page.click("nav a[download]")
+    assert json.loads(Path(download.value.path()).read_text())["cells"][1]["source"] == ["x"]
+    assert page.locator("noscript").count() == 1
+    page.context.close()
+
+
+def test_paper_gets_the_pictures_in_light_colours_and_no_navigation(tmp_path, browser):
+    book = with_output({render.PLOTLY: FIGURE, "image/png": picture()})
+    render.publish([render.Run(Path("a.ipynb"), render.normalise(book))], tmp_path / "site")
+    page = opened(browser, tmp_path / "site" / "a.html", color_scheme="dark")
+    page.wait_for_selector("figure.live .drawn")
+    assert not page.locator("figure.plot img").is_visible()
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.locator("figure.plot img").is_visible() and not page.locator("nav").is_visible()
+    assert not page.locator("figure.plot .drawn").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.context.close()
+
+
+CONTRAST = """() => {
+  const colour = (text) => text.match(/[\\d.]+/g).slice(0, 3).map((c) => c / 255)
+    .map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const light = (text) => colour(text).reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
+  const under = (el) => { for (; el; el = el.parentElement) {
+    const at = getComputedStyle(el).backgroundColor; if (!/, 0\\)|transparent/.test(at)) return at; } };
+  return [...document.querySelectorAll("body *")].filter((el) =>
+    [...el.childNodes].some((n) => n.nodeType == 3 && n.data.trim()) && el.getClientRects().length
+    && !el.closest("svg, .skip")).map((el) => {
+      const [a, b] = [light(getComputedStyle(el).color), light(under(el))].sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), el.tagName + "." + el.className + ": " + el.textContent.slice(0, 30)];
+    }).filter(([ratio]) => ratio < 4.5); }"""  # WCAG 2.2, 1.4.3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["01_page_and_pfn", "06_type_safety"])
+def test_text_stands_out_and_the_keyboard_finds_its_way(tmp_path, browser, scheme, name):
+    path = REPO / "notebooks" / f"{name}.ipynb"
+    render.publish([render.Run(path, render.read(path))], tmp_path / "site")
+    for file in ("index.html", f"{name}.html"):
+        page = opened(browser, tmp_path / "site" / file, color_scheme=scheme)
+        assert page.evaluate(CONTRAST) == []
+        assert page.evaluate("[...document.images].every((i) => i.alt || i.closest('[aria-hidden]'))")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.locator(".skip").bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert page.locator("nav[aria-label]").count() == 1
+
+
+@pytest.mark.parametrize("path", render.notebooks(REPO / "notebooks"), ids=lambda path: path.stem)
+def test_a_page_is_small_enough_to_mail_and_its_figures_are_described(path):
+    page = render.page(path, render.read(path), [])
+    assert len(page.encode()) < pages.MAX_BYTES
+    assert not re.search(r'<img alt=""|aria-label=""|aria-label="figure"', page)
+    assert render.answer(render.read(path)), "its last section answers its question in words"
+
+
+def test_the_answer_is_the_section_that_says_so_with_what_its_cells_say():
+    book = notebook("x", title="# T?\n\nQ\n\n## First\n\nno\n\n## The answer in words\n\nBy hand.")
+    book.cells[1].outputs = [nbformat.v4.new_output("display_data", {"text/markdown": "**7** bytes."})]
+    assert render.answer(book) == "By hand.\n\n**7** bytes."
+    book.cells.append(nbformat.v4.new_markdown_cell("## Others\n\n| a |\n|---|"))
+    assert render.answer(book) == "By hand.\n\n**7** bytes."
+    assert render.answer(notebook(title="# T?\n\nQ")) == ""
+
+
+def test_the_same_date_gives_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    nbformat.write(notebook("import uuid\nprint(object())"), tmp_path / "a.ipynb")
+    nbformat.write(notebook("2"), tmp_path / "b.ipynb")
+    for out in ("one", "two"):
+        assert render.main(["--notebooks", str(tmp_path), "--out", str(tmp_path / out)]) == 0
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    assert "2023-11-14" in (tmp_path / "one" / "a.html").read_text()
+
+
+def test_a_page_says_how_long_its_notebook_ran(tmp_path, monkeypatch):
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert "which ran for 12 s" in render.page(tmp_path / "a.ipynb", notebook("1"), seconds=12.3)
+    assert "which ran" not in render.page(tmp_path / "a.ipynb", notebook("1"))
+
+
+def in_another_process(code, folder):
+    return subprocess.run([sys.executable, "-c", f"from pathlib import Path\n{code}"], cwd=folder, text=True,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": str(REPO)})
+
+
+PUBLISH = """
+import nbformat
+from workbench.render import Run, pages, publish
+book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# New?" + "x" * 100_000)])
+publish([Run(Path("a.ipynb"), book)], Path("site"))
+"""
+
+
+def test_a_killed_run_leaves_the_old_site_and_the_next_one_cleans_up(tmp_path):
+    render.publish([render.Run(Path("old.ipynb"), notebook("1"))], tmp_path / "site")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()}
+    kill = "import os, signal\nfrom workbench.render import pages\n" \
+           "pages._index = lambda entries: os.kill(os.getpid(), signal.SIGKILL)\n"
+    assert in_another_process(kill + PUBLISH, tmp_path).returncode == -9
+    assert {path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()} == before
+    assert len(list(tmp_path.iterdir())) == 2  # what was begun lies beside it
+    assert in_another_process(PUBLISH, tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["a.html", "index.html"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
+    nbformat.write(notebook("1", title="# New?\n\n" + "x" * 200_000), tmp_path / "a.ipynb")
+    render.publish([render.Run(Path("old.ipynb"), notebook("1"))], tmp_path / "site")
+    full = ("import resource\nfrom workbench import render\n"
+            "from workbench.render import command, run\n"
+            "command.site = lambda paths, out, jobs: render.publish(\n"
+            "    [run.Run(path, run.read(path)) for path in paths], out)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+            "raise SystemExit(render.main(['--notebooks', '.', '--out', 'site']))")
+    ran = in_another_process(full, tmp_path)
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and "File too large" in ran.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ipynb", "site"]
+    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["index.html", "old.html"]
+
+
+def test_a_site_replaces_another_also_where_folders_cannot_be_exchanged(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages.ctypes, "CDLL", lambda *_, **__: object())
+    for name in ("old", "new"):
+        render.publish([render.Run(Path(f"{name}.ipynb"), notebook("1"))], tmp_path / "site")
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["index.html", "new.html"]
+
+
+# Pictures.
+
+def rgba(image, lines=2):
+    """A PNG as Chromium writes it: RGBA, each line filtered against the one above (2) or the left (1)."""
+    import struct
+    import zlib
+
+    whole = np.concatenate([image, np.full((*image.shape[:2], 1), 255, np.uint8)], axis=2)
+    before = np.zeros_like(whole)
+    if lines == 2:
+        before[1:] = whole[:-1]
+    elif lines == 1:
+        before[:, 1:] = whole[:, :-1]
+    rows = np.pad((whole - before).reshape(len(whole), -1), ((0, 0), (1, 0)), constant_values=lines)
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", whole.shape[1], whole.shape[0], 8, 6, 0, 0, 0)),
+             (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")]
+    return png.MAGIC + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts)
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2])
+def test_a_picture_is_read_back_as_it_was(lines):
+    image = np.random.default_rng(1).integers(0, 256, (7, 5, 3), dtype=np.uint8)
+    assert (png.pixels(rgba(image, lines)) == image).all()
+    assert png.pixels(rgba(image, 4)) is None and png.small(rgba(image, 4)) == rgba(image, 4)
+
+
+def test_a_browser_sees_in_the_small_picture_what_was_in_the_large_one(browser):
+    image = np.full((40, 300, 3), 255, np.uint8)
+    image[5:30] = np.linspace(0, 255, 300).astype(np.uint8)[None, :, None]  # 256 greys and
+    image[31:33, 3:9] = (200, 0, 60)  # one colour more
+    large = rgba(image)
+    small = png.small(large, "here")
+    assert png.source_of(small) == "here" and png.source_of(large) == ""
+    page = browser.new_page()
+    seen = page.evaluate("""async (data) => { const i = new Image(); i.src = "data:image/png;base64," + data;
+        await i.decode(); const c = document.createElement("canvas"); c.width = i.width; c.height = i.height;
+        const g = c.getContext("2d"); g.drawImage(i, 0, 0);
+        return [...g.getImageData(0, 0, i.width, i.height).data]; }""", base64.b64encode(small).decode())
+    shown = np.array(seen, np.int16).reshape(40, 300, 4)[..., :3]
+    assert np.abs(shown - image).max() <= png._FAR
+    page.close()
+
+
+def test_a_picture_of_too_many_colours_keeps_them_all():
+    image = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert png._palette(image) is None
+    small = png.small(rgba(image), "x")
+    assert small[25] == 2 and (png.pixels(small) == image).all()  # RGB
+
+
+def test_the_gallery_agrees_with_the_notebooks():
+    assert gallery.stale(REPO) == [], "run `make gallery`"
+
+
+def clone(tmp_path):
+    book = with_output({render.PLOTLY: FIGURE, "image/png": picture()})
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "README.md").write_text(f"before\n{gallery.BEGIN}\nold\n{gallery.END}\nafter\n")
+    nbformat.write(render.normalise(book), tmp_path / "notebooks" / "01_a.ipynb")
+    return book
+
+
+def test_the_gallery_is_built_from_what_notebooks_store_and_says_when_it_is_stale(tmp_path):
+    book = clone(tmp_path)
+    assert gallery.stale(tmp_path) == ["01_a.png: missing", "README.md: the section differs"]
+    gallery.build(tmp_path)
+    assert gallery.stale(tmp_path) == []
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("before\n<!--") and text.endswith("-->\nafter\n") and "A question." in text
+    book.cells[1].outputs[0].data["image/png"] = picture(50)
+    nbformat.write(render.normalise(book), tmp_path / "notebooks" / "01_a.ipynb")
+    shutil.copy(tmp_path / "notebooks" / "01_a.ipynb", tmp_path / "notebooks" / "02_b.ipynb")
+    assert gallery.stale(tmp_path) == ["01_a.png: not the notebook's picture", "02_b.png: missing",
+                                       "README.md: the section differs"]
+    gallery.build(tmp_path)
+    (tmp_path / "notebooks" / "02_b.ipynb").unlink()
+    assert gallery.stale(tmp_path) == ["02_b.png: of no notebook", "README.md: the section differs"]
+    gallery.build(tmp_path)
+    assert gallery.stale(tmp_path) == []
+
+
+def test_a_notebook_without_a_picture_fails_the_gallery_by_name(tmp_path, monkeypatch, capsys):
+    clone(tmp_path)
+    nbformat.write(notebook("1"), tmp_path / "notebooks" / "04_new.ipynb")
+    monkeypatch.chdir(tmp_path)
+    before = (tmp_path / "README.md").read_bytes()
+    assert render.main(["--gallery"]) == 2
+    assert "04_new.ipynb: stores no picture" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_bytes() == before and not (tmp_path / "docs").exists()
+
+
+def test_a_tag_chooses_the_picture_and_a_large_one_is_halved():
+    book = with_output({"image/png": picture(40)})
+    book.cells.append(nbformat.v4.new_code_cell("y", metadata={"tags": ["gallery"]}))
+    book.cells[2].outputs = [nbformat.v4.new_output("display_data", {"image/png": picture(50)})]
+    assert base64.b64encode(gallery.picture(book)[0]).decode() == picture(50)
+    noise = rgba(np.random.default_rng(3).integers(0, 256, (300, 400, 3), dtype=np.uint8))
+    assert len(noise) > gallery.MAX_BYTES >= len(gallery.shrunk(noise))
+
+
+def test_a_title_with_markup_stays_text_in_the_readme():
+    assert gallery._escaped("a|b [c](d) <e>") == r"a\|b \[c\](d) \<e\>"

@@ -1,0 +1,7 @@
+"""``python -m workbench.render``."""
+
+import sys
+
+from workbench.render.command import main
+
+sys.exit(main())

@@ -1,0 +1,54 @@
+"""The command: exit status 0 written; 1 a notebook failed; 2 nothing to render, or nowhere to write."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.errors import InputError
+from workbench.render import gallery
+from workbench.render.pages import site
+from workbench.render.run import JOBS, RenderError, in_place, notebooks
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Render, or say in one line for each notebook why not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workbench.render", description="Run notebooks; write the site, or what they store.",
+        epilog="example: python -m workbench.render --out site")
+    parser.add_argument("notebook", nargs="*", type=Path, help="these only (default: all of --notebooks)")
+    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="folder with the notebooks")
+    parser.add_argument("--out", type=Path, default=Path("site"), help="folder to write (default: site)")
+    parser.add_argument("--jobs", type=int, default=JOBS,
+                        help=f"notebooks to run at a time (default: {JOBS})")
+    parser.add_argument("--in-place", action="store_true",
+                        help="execute and normalise the notebooks themselves")
+    parser.add_argument("--gallery", action="store_true",
+                        help="write docs/gallery and its section of README.md from the stored notebooks")
+    args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error(f"argument --jobs: {args.jobs} is below 1")
+    try:
+        if args.gallery:
+            written = gallery.build(Path.cwd())
+            print(f"render: {len(written)} pictures in {gallery.FOLDER}", file=sys.stderr)
+            return 0
+        paths = args.notebook or notebooks(args.notebooks)
+        if args.in_place:
+            in_place(paths, jobs=args.jobs)
+        else:
+            site(paths, args.out, jobs=args.jobs)
+            print(f"render: wrote {args.out / 'index.html'}", file=sys.stderr)
+        return 0
+    except RenderError as error:
+        for line in str(error).splitlines():
+            print(f"render: {line}", file=sys.stderr)
+        return 1
+    except InputError as error:
+        print(f"render: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"render: {InputError(error.strerror or str(error), file=error.filename)}", file=sys.stderr)
+        return 2

@@ -1,0 +1,297 @@
+"""A notebook as one self-contained page, and the site: an index and a page for each notebook.
+
+A page holds one copy of plotly.js, its figures as gzipped JSON, and a PNG of each that stands in until they
+are drawn, for good without JavaScript, and on paper. It asks for nothing else; a Content-Security-Policy
+makes sure, and lets no script run but the page's own. The notebook to download is in the page once, without
+its figures: the page's script puts them back on a click. Markup in outputs is trusted as the code that wrote
+it is, up to that policy; elements that load, lead away or submit are shown as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import copy
+import ctypes
+import datetime
+import gzip
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from workbench.errors import InputError
+from workbench.render import gallery, png
+from workbench.render.run import JOBS, PLOTLY, Run, notebooks, read, runs
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
+MAX_BYTES = 4_000_000  # a page is small enough to mail; chosen
+_STATED = ("page-workbench", "plotly", "numpy", "pandas", "jupyterlab")  # versions in the footer
+_LEAD = 420  # characters of an answer that the index shows at once; chosen
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Nothing that loads, leads away, submits, or makes text of the rest of the page.
+_ACTIVE = re.compile(r"<(?=/?(?:script|meta|base|link|iframe|frame|frameset|object|embed|form|"
+                     r"noscript|template|textarea|title|xmp|plaintext|noembed|noframes|body|html|head)\b"
+                     r"|!--|\?)", re.I)
+_STYLE = re.compile(r"<(?=/?style\b)", re.I)  # a table may bring its own, text may not
+
+
+def site(paths: Sequence[Path], folder: Path, *, jobs: int = JOBS, log: Any = sys.stderr) -> list[Path]:
+    """Execute notebooks and write ``folder``: index.html and one page each. Returns the pages."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError("is a file, not the folder to write the site to", file=folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "index.html").is_file():
+        raise InputError("holds something else than a site; name an empty or new folder", file=folder)
+    return publish(list(runs(paths, jobs=jobs, log=log)), folder)
+
+
+def publish(done: Sequence[Run], folder: Path) -> list[Path]:
+    """Write the pages beside ``folder``, then let them take its place: never half of a site, or none."""
+    entries = [entry(run.path, run.notebook) for run in done]
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
+    new = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        new.mkdir()
+        for run in done:
+            text = page(run.path, run.notebook, entries, seconds=run.seconds)
+            (new / f"{run.path.stem}.html").write_text(text, encoding="utf-8")
+        (new / "index.html").write_text(_index(entries), encoding="utf-8")
+        _take_place(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return [folder / f"{run.path.stem}.html" for run in done]
+
+
+def _take_place(new: Path, old: Path) -> None:
+    """Exchange two folders in one step, or in two where the file system knows no better."""
+    if not old.exists():
+        new.rename(old)
+        return
+    exchange = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # glibc 2.28
+    here, both = -100, 2  # AT_FDCWD (fcntl.h), RENAME_EXCHANGE (linux/fs.h)
+    if exchange and exchange(here, os.fsencode(new), here, os.fsencode(old), both) == 0:
+        return
+    aside = new.with_name(f"{new.name}.old")
+    old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed runs left beside a site."""
+    for left in folder.parent.glob(f".{folder.name}.*.part"):
+        pid = left.name.split(".")[-2]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def title(notebook: Any) -> str:
+    """The first heading of a notebook, as plain text."""
+    found = re.search(r"^#\s+(.+)$", _markdown(notebook), re.MULTILINE)
+    return _plain(found[1]) if found else "Untitled"
+
+
+def question(notebook: Any) -> str:
+    """What a notebook asks: the first paragraph below its heading, as plain text."""
+    found = re.search(r"^#\s+.+\n+((?:[^#\n].*\n?)+)", _markdown(notebook), re.MULTILINE)
+    return _plain(re.sub(r"\[|\]\([^)]*\)", "", found[1])) if found else ""
+
+
+def answer(notebook: Any) -> str:
+    """What a notebook answers, as Markdown: the section that says so in its heading, else the last one.
+
+    A section counts with what its cells put out as Markdown. A table is no answer in words.
+    """
+    sections: list[tuple[str, list[str]]] = [("", [])]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            before, *parts = re.split(r"^##\s+(.+)$", cell.source, flags=re.MULTILINE)
+            sections[-1][1].append(before)
+            sections += [(head, [text]) for head, text in zip(parts[::2], parts[1::2], strict=True)]
+        sections[-1][1].extend(out.data["text/markdown"] for out in cell.get("outputs", ())
+                               if "text/markdown" in out.get("data", {}))
+    named = [text for head, text in sections if re.search(r"\banswer\b|\bin words\b", head, re.I)]
+    text = "\n\n".join(part.strip() for part in (named or [sections[-1][1]])[-1] if part.strip())
+    return "" if not sections[1:] or text.startswith("|") else text
+
+
+def _plain(text: str) -> str:
+    """One line without Markdown's marks and without control and direction characters."""
+    return "".join(c for c in " ".join(re.sub(r"[`*]", "", text).split()) if c.isprintable())
+
+
+def _markdown(notebook: Any) -> str:
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def contents(folder: str | Path = ".") -> str:
+    """A Markdown table of the notebooks in a folder: what each asks. For notebook 00."""
+    rows = [(path, read(path)) for path in notebooks(Path(folder))]
+    lines = [f"| [{path.stem}]({path.name}) | {question(notebook)} |" for path, notebook in rows]
+    return "\n".join(["| notebook | question |", "|---|---|", *lines])
+
+
+def entry(path: Path, notebook: Any) -> dict[str, str]:
+    """What the index and every page's navigation say of a notebook."""
+    shown = gallery.picture(notebook)
+    blocks = re.split(r"\n\s*\n", answer(notebook))
+    kept = 1
+    while kept < len(blocks) and sum(map(len, blocks[: kept + 1])) <= _LEAD:
+        kept += 1
+    return {
+        "href": f"{quote(path.stem)}.html", "name": path.stem.replace("_", " "), "title": title(notebook),
+        "about": question(notebook), "lead": _html("\n\n".join(blocks[:kept])),
+        "rest": _html("\n\n".join(blocks[kept:])),
+        "picture": base64.b64encode(png.small(shown[0])).decode() if shown else "",
+    }
+
+
+def page(path: Path, notebook: Any, contents: Sequence[dict[str, str]] = (), *,
+         seconds: float | None = None) -> str:
+    """One notebook as one self-contained HTML page, with the notebook itself in it."""
+    import nbformat
+
+    figures = [out.data[PLOTLY] for cell in notebook.cells for out in cell.get("outputs", ())
+               if PLOTLY in out.get("data", {})]
+    return template("page.html").render(
+        title=title(notebook), about=question(notebook), stem=path.stem, href=f"{quote(path.stem)}.html",
+        cells=[_cell(place, cell) for place, cell in enumerate(notebook.cells)], contents=contents,
+        nonce=_nonce(nbformat.writes(notebook)), footer=provenance(path, seconds=seconds),
+        plotly=plotly_text() if figures else "", figures=packed(json.dumps(figures, separators=(",", ":"))),
+        notebook=base64.b64encode(nbformat.writes(_without_figures(notebook)).encode()).decode())
+
+
+def _index(contents: Sequence[dict[str, str]]) -> str:
+    return template("index.html").render(
+        contents=contents, nonce=_nonce(json.dumps(list(contents))), footer=provenance(None))
+
+
+def _nonce(content: str) -> str:
+    """The same for the same page, and unknown to whatever is in it."""
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def _without_figures(notebook: Any) -> Any:
+    """The notebook as it is in its page; figures.js puts the figures back."""
+    bare = copy.deepcopy(notebook)
+    for cell in bare.cells:
+        for out in cell.get("outputs", ()):
+            if PLOTLY in out.get("data", {}):
+                out["data"] = {"text/plain": out.data.get("text/plain", "figure")}
+    return bare
+
+
+def packed(text: str) -> str:
+    """Text as gzip in base64, the same bytes each time."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def template(name: str) -> Any:
+    """A template of the package; HTML in what it is given is escaped."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    rooms = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return rooms.get_template(name)
+
+
+def plotly_text() -> str:
+    """plotly.js, gzipped and in base64: less than half of its plain size."""
+    from workbench.widgets import plotly_gz
+
+    return base64.b64encode(plotly_gz()).decode()
+
+
+def _cell(place: int, cell: Any) -> dict[str, Any]:
+    """A cell as the template wants it: its kind, its source as HTML, its outputs as parts."""
+    from nbconvert.filters import Highlight2HTML
+
+    if cell.cell_type == "markdown":
+        return {"source": "", "parts": [{"kind": "html", "html": _html(cell.source)}]}
+    if cell.cell_type != "code":
+        return {"source": "", "parts": []}
+    source = Highlight2HTML()(_CONTROL.sub("", cell.source)) if cell.source.strip() else ""
+    return {"source": source, "parts": [_part(out, f"{place},{at}") for at, out in enumerate(cell.outputs)]}
+
+
+def _part(out: Any, at: str) -> dict[str, Any]:
+    if out.output_type == "stream":
+        return {"kind": "html", "html": _text(out.text)}
+    data = out.get("data", {})
+    picture = data.get("image/png", "").replace("\n", "")
+    if not re.fullmatch(r"[\w+/=]*", picture):
+        picture = ""
+    if PLOTLY in data:
+        layout = data[PLOTLY].get("layout", {})
+        return {"kind": "figure", "png": picture, "at": at, "height": int(layout.get("height", 450)),
+                "alt": layout.get("meta", {}).get("alt", "figure")}
+    if picture:
+        return {"kind": "image", "png": picture, "alt": _plain(str(data.get("text/plain", "picture")))[:200]}
+    if "text/html" in data:
+        return {"kind": "html", "html": _inert(data["text/html"])}
+    if "text/markdown" in data:
+        return {"kind": "html", "html": _html(data["text/markdown"])}
+    return {"kind": "html", "html": _text(data.get("text/plain", ""))}
+
+
+def _text(text: str) -> str:
+    """What a program printed: its colours stay, its other control characters go."""
+    from nbconvert.filters import ansi2html
+
+    return f"<pre>{_CONTROL.sub('', ansi2html(text))}</pre>"
+
+
+def _html(markdown: str) -> str:
+    """Markdown as HTML; links between notebooks become links between pages, heading marks go."""
+    from nbconvert.filters import markdown2html
+
+    text = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(markdown))
+    return _STYLE.sub("&lt;", _inert(re.sub(r'href="([\w-]+)\.ipynb', r'href="\1.html', text)))
+
+
+def _inert(text: str) -> str:
+    """Markup that formats stays; elements that load, lead away, submit or swallow the page become text."""
+    return _ACTIVE.sub("&lt;", _CONTROL.sub("", text))
+
+
+def provenance(path: Path | None, *, seconds: float | None = None) -> dict[str, str]:
+    """What a reader needs in order to judge and repeat a page; what is not known is ``""``.
+
+    Commit, date, versions, machine and command; of a notebook also its name, how to run it alone, and how
+    long it ran. With SOURCE_DATE_EPOCH the date is that, and the run time is left out: the same bytes again.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    at = datetime.datetime.fromtimestamp(int(epoch or time.time()), datetime.UTC)
+    versions = [f"{name} {metadata.version(name)}" for name in _STATED]
+    return {
+        "notebook": f"notebooks/{path.name}" if path else "",
+        "took": "" if seconds is None or epoch else f"{seconds:.0f} s",
+        "commit": _commit(path.parent if path else Path.cwd()), "date": at.strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
+        "machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs",
+        "again": "make render",
+        "alone": f".venv/bin/python -m workbench.render notebooks/{path.name}" if path else "",
+    }
+
+
+def _commit(folder: Path) -> str:
+    def git(*args: str) -> str:
+        ran = subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True)
+        return ran.stdout.strip()
+
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        changed = ", with changes not committed" if git("status", "--porcelain", "-uno") else ""
+        return git("rev-parse", "--short=12", "HEAD") + changed
+    return "not in a git clone"
