@@ -247,6 +247,26 @@ def test_markup_that_asks_or_leads_away_is_text_and_a_table_stays_one():
     assert "<style" not in pages._html("a <style>b")
 
 
+def test_columns_of_words_stand_at_the_left_and_numbers_at_the_right():
+    import pandas as pd
+
+    table = pd.DataFrame({"pages": [1, 20], "why": ["a", "7 is odd, too"], "share": ["3.5 %", "nan"]})
+    html = pages._aligned(table._repr_html_())
+    assert re.findall(r'<(t[hd]) class="words">(.*?)<', html) == [("th", "why"), ("td", "a"),
+                                                                  ("td", "7 is odd, too")]
+    assert html.replace(' class="words"', "") == table._repr_html_()
+    wide = table.pivot(index="pages", columns=["why"])._repr_html_()  # two rows of headings
+    assert pages._aligned(wide).replace(' class="words"', "") == wide
+    assert pages._aligned(pd.DataFrame()._repr_html_()) == pd.DataFrame()._repr_html_()
+
+
+def test_the_index_shows_the_first_items_of_an_announced_list():
+    items = "\n".join(f"* {'x' * 200}{place}" for place in range(5))
+    book = notebook(title=f"# T?\n\nQ\n\n## Answer\n\nThese:\n\n{items}")
+    said = pages.entry(Path("a.ipynb"), book)
+    assert "x1</li>" in said["lead"] and "x2</li>" not in said["lead"] and "x4</li>" in said["rest"]
+
+
 def picture(height=40, width=60, **colour):
     image = np.full((height, width, 3), 255, np.uint8)
     image[10:20, 5:30] = (0, 90, 160)

@@ -43,6 +43,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ACTIVE = re.compile(r"<(?=/?(?:script|meta|base|link|iframe|frame|frameset|object|embed|form|"
                      r"noscript|template|textarea|title|xmp|plaintext|noembed|noframes|body|html|head)\b"
                      r"|!--|\?)", re.I)
+_NUMBER = re.compile(r"<td>\s*(?:[-+]?[\d.,]+(?:e[-+]?\d+)?(?:\s?[%\w/]{1,6})?|nan|none|-?inf|)\s*</td>",
+                     re.I)
 _STYLE = re.compile(r"<(?=/?style\b)", re.I)  # a table may bring its own, text may not
 
 
@@ -146,16 +148,20 @@ def contents(folder: str | Path = ".") -> str:
 def entry(path: Path, notebook: Any) -> dict[str, str]:
     """What the index and every page's navigation say of a notebook."""
     shown = gallery.picture(notebook)
-    blocks = re.split(r"\n\s*\n", answer(notebook))
-    kept = 1
+    blocks = re.split(r"\n\s*\n|\n(?=[*-] )", answer(notebook))
+    kept = 3 if blocks[0].endswith(":") else 1  # a list that is announced begins
     while kept < len(blocks) and sum(map(len, blocks[: kept + 1])) <= _LEAD:
         kept += 1
     return {
         "href": f"{quote(path.stem)}.html", "name": path.stem.replace("_", " "), "title": title(notebook),
-        "about": question(notebook), "lead": _html("\n\n".join(blocks[:kept])),
-        "rest": _html("\n\n".join(blocks[kept:])),
+        "about": question(notebook), "lead": _html(_joined(blocks[:kept])),
+        "rest": _html(_joined(blocks[kept:])),
         "picture": base64.b64encode(png.small(shown[0])).decode() if shown else "",
     }
+
+
+def _joined(blocks: Sequence[str]) -> str:
+    return re.sub(r"\n\n(?=[*-] )", "\n", "\n\n".join(blocks))
 
 
 def page(path: Path, notebook: Any, contents: Sequence[dict[str, str]] = (), *,
@@ -240,10 +246,27 @@ def _part(out: Any, at: str) -> dict[str, Any]:
     if picture:
         return {"kind": "image", "png": picture, "alt": _plain(str(data.get("text/plain", "picture")))[:200]}
     if "text/html" in data:
-        return {"kind": "html", "html": _inert(data["text/html"])}
+        return {"kind": "html", "html": _aligned(_inert(data["text/html"]))}
     if "text/markdown" in data:
         return {"kind": "html", "html": _html(data["text/markdown"])}
     return {"kind": "html", "html": _text(data.get("text/plain", ""))}
+
+
+def _aligned(text: str) -> str:
+    """A DataFrame's columns of words get a class of their own, so that only numbers stand at the right."""
+
+    def table(found: re.Match[str]) -> str:
+        rows = [re.split(r"(?=<t[hd]\b)", row) for row in re.split(r"(?=<tr\b)", found[0])]
+        wide = max(sum(cell.startswith("<td>") for cell in row) for row in rows)
+        body = [row[-wide:] for row in rows if sum(cell.startswith("<td>") for cell in row) == wide]
+        words = {at for row in body for at, cell in enumerate(row) if wide and not _NUMBER.match(cell)}
+        for row in rows:
+            if len(row) > wide and not any("colspan" in cell for cell in row):
+                for at in words:
+                    row[at - wide] = re.sub(r"^<(t[hd])>", r'<\1 class="words">', row[at - wide])
+        return "".join("".join(row) for row in rows)
+
+    return re.sub(r'<table[^>]*class="dataframe".*?</table>', table, text, flags=re.DOTALL)
 
 
 def _text(text: str) -> str:
