@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -407,6 +408,29 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and "File too large" in ran.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ipynb", "site"]
     assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["index.html", "old.html"]
+
+
+def test_ctrl_c_stops_at_once_and_leaves_no_kernel(tmp_path):
+    nbformat.write(notebook("import time\ntime.sleep(100)"), tmp_path / "a.ipynb")
+    code = ("import os, signal, sys, threading, time\nfrom workbench.render import main, run\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "def stop():\n"
+            "    while not any(c.kc and c.km.provisioner.has_process for c in started): time.sleep(0.1)\n"
+            "    time.sleep(2); print(started[0].km.provisioner.pid, flush=True)\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n"
+            "started, timed = [], run._timed\n"
+            "def seen(path, into, log):\n"
+            "    global started\n"
+            "    started = into\n"
+            "    return timed(path, into, log)\n"
+            "run._timed = seen\nthreading.Thread(target=stop, daemon=True).start()\n"
+            "sys.exit(main(['--notebooks', '.', '--out', 'site']))")
+    start = time.monotonic()
+    ran = in_another_process(code, tmp_path)
+    assert ran.returncode == 130 and time.monotonic() - start < 60
+    assert "\nrender: stopped" in ran.stderr and "Traceback" not in ran.stderr, ran.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ipynb"]
+    assert not Path("/proc", ran.stdout.strip()).exists()
 
 
 def test_a_site_replaces_another_also_where_folders_cannot_be_exchanged(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The command: exit status 0 written; 1 a notebook failed; 2 nothing to render, or nowhere to write."""
+"""The command; exit status: 0 written; 1 a notebook failed; 2 bad input or a full disk; 130 Ctrl-C."""
 
 from __future__ import annotations
 
@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"render: {line}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("render: stopped; the site and the gallery are as they were", file=sys.stderr)
+        return 130
     except InputError as error:
         print(f"render: {error}", file=sys.stderr)
         return 2

@@ -53,7 +53,7 @@ def section(root: Path) -> str:
     for path, notebook, _ in entries(root):
         head, asks = (_escaped(text(notebook)) for text in (title, question))
         link = f"notebooks/{path.name}"
-        cells.append(f"[![{head}]({FOLDER}/{path.stem}.png)]({link}) **[{head}]({link})** {asks}")
+        cells.append(f"[![{head}]({FOLDER}/{path.stem}.png)]({link})<br>**[{head}]({link})** {asks}")
     rows = [f"| {left} | {right} |" for left, right in zip(cells[::2], [*cells[1::2], ""], strict=False)]
     return "\n".join([BEGIN, "| | |", "|---|---|", *rows, END])
 

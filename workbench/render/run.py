@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import functools
@@ -126,6 +127,7 @@ def _timed(path: Path, started: list[Any], log: Any) -> tuple[Any, float]:
 
 
 def _stop(client: Any) -> None:
+    atexit.unregister(client._cleanup_kernel)  # its thread does that already; a second time is an error
     provisioner = client.km.provisioner if client.km else None
     if provisioner and getattr(provisioner, "pid", None) and provisioner.has_process:
         with contextlib.suppress(ProcessLookupError):
@@ -222,8 +224,6 @@ def add_pictures(notebook: Any, *, log: Any = sys.stderr) -> int:
 @functools.cache
 def _browser(log: Any) -> bool:
     """Start the one browser that draws every PNG; False where there is none."""
-    import atexit
-
     try:
         import kaleido
 
