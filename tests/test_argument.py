@@ -30,7 +30,6 @@ from workbench.argument import (
     grid,
     mail_note,
     mail_table,
-    write,
 )
 from workbench.argument.__main__ import main as run_evidence
 from workbench.argument.counter import pairs, strongest_untold, strongest_worse
@@ -38,6 +37,7 @@ from workbench.argument.evidence import Point, from_recipe
 from workbench.argument.mail import WIDTH, check, footnotes, number, plain, shell_lines, wrapped
 from workbench.argument.prose import Value, filled
 from workbench.errors import InputError
+from workbench.pages import write_whole
 from workbench.paths import data_dir
 from workbench.scenario.files import load as load_scenarios
 
@@ -487,10 +487,10 @@ def test_a_page_is_whole_and_inert(tmp_path):
     page = argument().to_html()
     assert "Why dynamic_page</h1>" in page
     assert "https://" not in re.sub(r'<a href="[^"]*">[^<]*</a>', "", page)
-    write(tmp_path / "a.html", page)
+    write_whole(tmp_path / "a.html", page)
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
     with pytest.raises(InputError, match="cannot be written"):
-        write(tmp_path / "no/a.html", page)
+        write_whole(tmp_path / "no/a.html", page)
 
 
 def test_csv_has_every_number_in_full():

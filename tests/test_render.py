@@ -18,9 +18,11 @@ import nbformat
 import numpy as np
 import pytest
 
+from workbench import pages as shared
 from workbench import render
 from workbench.errors import InputError
-from workbench.render import gallery, pages, png, run
+from workbench.pages import png
+from workbench.render import gallery, pages
 
 FIGURE = {"data": [{"type": "bar", "x": [1, 2], "y": [3, 4]}],
           "layout": {"height": 300, "meta": {"alt": "two bars"}}}
@@ -117,12 +119,12 @@ def test_without_a_browser_there_is_a_note_and_no_failure(monkeypatch):
         raise RuntimeError("no Chromium here")
 
     monkeypatch.setattr("kaleido.start_sync_server", missing)
-    run._browser.cache_clear()
+    shared.browser.cache_clear()
     log, book = io.StringIO(), with_output({render.PLOTLY: FIGURE})
     try:
         assert render.add_pictures(book, log=log) == 0
     finally:
-        run._browser.cache_clear()
+        shared.browser.cache_clear()
     assert "no Chromium here" in log.getvalue() and "image/png" not in book.cells[1].outputs[0].data
 
 

@@ -13,10 +13,10 @@ import workbench
 PACKAGE = Path(workbench.__file__).parent
 
 # Facts, what is described, designs, what they cost, one meeting point, views. A room may import the rooms
-# before it; errors, paths and jit come before all.
+# before it; errors, paths, jit, pages and capture come before all.
 ROOMS = [
-    "errors", "paths", "jit", "kernel", "memory", "pfnmaps", "designs", "lookups", "pins", "typesafety",
-    "scenario", "sweep", "claims", "argument", "figures", "widgets", "share", "render", "cli",
+    "errors", "paths", "jit", "pages", "capture", "kernel", "memory", "pfnmaps", "designs", "lookups", "pins",
+    "typesafety", "scenario", "sweep", "claims", "argument", "figures", "widgets", "share", "render", "cli",
 ]
 
 

@@ -318,7 +318,8 @@ def _compare(args: argparse.Namespace) -> Answer:
         "rows": [{"name": name, **row.to_dict()} for name, row in rows.items()],
     }
     if args.mail or args.html:
-        from workbench.argument import compared, write
+        from workbench.argument import compared
+        from workbench.pages import write_whole
 
         document = compared(given.title, rows, args.file)
         if args.mail:
@@ -326,7 +327,7 @@ def _compare(args: argparse.Namespace) -> Answer:
         if args.html:
             if os.path.exists(args.html) and os.path.samefile(args.html, args.file):  # noqa: PTH110, PTH121
                 raise InputError("--html would overwrite the scenarios", file=args.html)
-            write(args.html, document.to_html(again=f"workbench compare {args.file}"))
+            write_whole(args.html, document.to_html(again=f"workbench compare {args.file}"))
             _say([f"wrote {args.html}"])
             found["html"] = args.html
 

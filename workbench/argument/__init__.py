@@ -2,7 +2,7 @@
 
 from workbench.argument.collect import Argument, Claim, EvidenceError
 from workbench.argument.compared import compared
-from workbench.argument.document import Document, Section, write
+from workbench.argument.document import Document, Section
 from workbench.argument.evidence import Evidence, Memory, Mistakes, Pins, Published, Times, grid
 from workbench.argument.mail import mail_note, mail_table
 
@@ -22,5 +22,4 @@ __all__ = [
     "grid",
     "mail_note",
     "mail_table",
-    "write",
 ]

@@ -18,10 +18,11 @@ from typing import Any
 
 from workbench.argument import prose
 from workbench.argument.counter import against
-from workbench.argument.document import Document, Section, write
+from workbench.argument.document import Document, Section
 from workbench.argument.evidence import Evidence, from_recipe
 from workbench.argument.prose import Value
 from workbench.errors import InputError
+from workbench.pages import write_whole
 
 FORMAT = "argument/1"
 MAX_BYTES = 1 << 22  # of a file; assumed
@@ -204,7 +205,7 @@ class Argument:
             for claim in self.claims
         ]
         head = {"format": FORMAT, "title": self.title, "proposed": self.proposed, "about": self.about}
-        write(path, json.dumps(head | {"claims": claims}, indent=1) + "\n")
+        write_whole(path, json.dumps(head | {"claims": claims}, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Argument:

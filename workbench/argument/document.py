@@ -6,28 +6,20 @@ command, result, assumptions and limits, and numbered sources.
 
 from __future__ import annotations
 
-import datetime
 import html
-import os
-import platform
 import re
-import subprocess
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.header import Header
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench import __version__
 from workbench.argument import mail
 from workbench.errors import InputError, printable
+from workbench.pages import TEMPLATES, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 @dataclass(frozen=True)
@@ -139,7 +131,7 @@ class Document:
             linked=linked,
             tables=[_cells(section) for section in self.sections],
             nonce="none",
-            footer=_footer(again) if layout else {},
+            footer=provenance(TEMPLATES, again) if layout else {},
         )
 
 
@@ -198,43 +190,3 @@ def linked(text: str) -> Any:
         for nr, part in enumerate(parts)
     ]
     return markupsafe.Markup("").join(shown)
-
-
-def _footer(again: str) -> dict[str, str]:
-    """Where a page comes from; a date can be fixed with SOURCE_DATE_EPOCH."""
-    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
-    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    try:
-        ran = subprocess.run(
-            ["git", "-C", os.fspath(TEMPLATES), "rev-parse", "--short=12", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        commit = ran.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "not in a git clone"
-    return {
-        "commit": commit,
-        "date": at.strftime("%Y-%m-%d %H:%M UTC"),
-        "versions": f"page-workbench {__version__}, Python {platform.python_version()}",
-        "machine": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "again": again,
-    }
-
-
-def write(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file; it is whole or as it was before."""
-    path = Path(path)
-    try:
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(text)
-            Path(part).chmod(0o644)
-            Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None

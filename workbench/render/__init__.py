@@ -13,14 +13,11 @@ from workbench.render.command import main
 from workbench.render.pages import (
     answer,
     contents,
-    packed,
     page,
-    plotly_text,
     provenance,
     publish,
     question,
     site,
-    template,
     title,
 )
 from workbench.render.run import (
@@ -51,16 +48,13 @@ __all__ = [
     "main",
     "normalise",
     "notebooks",
-    "packed",
     "page",
-    "plotly_text",
     "provenance",
     "publish",
     "question",
     "read",
     "runs",
     "site",
-    "template",
     "text_of",
     "title",
 ]

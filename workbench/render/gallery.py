@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.render import png
+from workbench.pages import png
 from workbench.render.run import PLOTLY, notebooks, read, write
 
 TAG = "gallery"

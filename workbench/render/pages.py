@@ -10,33 +10,26 @@ it is, up to that policy; elements that load, lead away or submit are shown as t
 from __future__ import annotations
 
 import base64
-import contextlib
 import copy
 import ctypes
-import datetime
-import gzip
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from workbench import pages
 from workbench.errors import InputError
-from workbench.render import gallery, png
+from workbench.pages import packed, plotly_text, png, template
+from workbench.render import gallery
 from workbench.render.run import JOBS, PLOTLY, Run, notebooks, read, runs
 
-TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 MAX_BYTES = 4_000_000  # a page is small enough to mail; chosen
-_STATED = ("page-workbench", "plotly", "numpy", "pandas", "jupyterlab")  # versions in the footer
 _LEAD = 420  # characters of an answer that the index shows at once; chosen
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Nothing that loads, leads away, submits, or makes text of the rest of the page.
@@ -199,27 +192,6 @@ def _without_figures(notebook: Any) -> Any:
     return bare
 
 
-def packed(text: str) -> str:
-    """Text as gzip in base64, the same bytes each time."""
-    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
-
-
-def template(name: str) -> Any:
-    """A template of the package; HTML in what it is given is escaped."""
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    rooms = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return rooms.get_template(name)
-
-
-def plotly_text() -> str:
-    """plotly.js, gzipped and in base64: less than half of its plain size."""
-    from workbench.widgets import plotly_gz
-
-    return base64.b64encode(plotly_gz()).decode()
-
-
 def _cell(place: int, cell: Any) -> dict[str, Any]:
     """A cell as the template wants it: its kind, its source as HTML, its outputs as parts."""
     from nbconvert.filters import Highlight2HTML
@@ -290,31 +262,8 @@ def _inert(text: str) -> str:
 
 
 def provenance(path: Path | None, *, seconds: float | None = None) -> dict[str, str]:
-    """What a reader needs in order to judge and repeat a page; what is not known is ``""``.
-
-    Commit, date, versions, machine and command; of a notebook also its name, how to run it alone, and how
-    long it ran. With SOURCE_DATE_EPOCH the date is that, and the run time is left out: the same bytes again.
-    """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    at = datetime.datetime.fromtimestamp(int(epoch or time.time()), datetime.UTC)
-    versions = [f"{name} {metadata.version(name)}" for name in _STATED]
-    return {
-        "notebook": f"notebooks/{path.name}" if path else "",
-        "took": "" if seconds is None or epoch else f"{seconds:.0f} s",
-        "commit": _commit(path.parent if path else Path.cwd()), "date": at.strftime("%Y-%m-%d %H:%M UTC"),
-        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
-        "machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs",
-        "again": "make render",
-        "alone": f".venv/bin/python -m workbench.render notebooks/{path.name}" if path else "",
-    }
-
-
-def _commit(folder: Path) -> str:
-    def git(*args: str) -> str:
-        ran = subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True)
-        return ran.stdout.strip()
-
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        changed = ", with changes not committed" if git("status", "--porcelain", "-uno") else ""
-        return git("rev-parse", "--short=12", "HEAD") + changed
-    return "not in a git clone"
+    """A page's provenance: of a notebook, or (None) of the index."""
+    name = f"notebooks/{path.name}" if path else ""
+    alone = f".venv/bin/python -m workbench.render {name}" if path else ""
+    folder = path.parent if path else Path.cwd()
+    return pages.provenance(folder, "make render", notebook=name, seconds=seconds, alone=alone)

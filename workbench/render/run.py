@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import base64
 import contextlib
-import functools
 import json
 import os
 import re
@@ -21,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workbench import pages
 from workbench.errors import InputError, printable
-from workbench.render import png
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -206,35 +204,14 @@ def add_pictures(notebook: Any, *, log: Any = sys.stderr) -> int:
     """
     figures = [out.data for cell in notebook.cells for out in cell.get("outputs", ())
                if PLOTLY in out.get("data", {})]
-    if not figures or not _browser(log):
+    if not figures or not pages.browser(log):
         return 0
-    import kaleido
-
     from workbench.figures import PNG_WIDTH
 
     for data in figures:
-        figure = {key: data[PLOTLY][key] for key in ("data", "layout")}
-        height = figure["layout"].get("height", 400)
-        options = {"format": "png", "width": PNG_WIDTH, "height": height, "scale": 1}
-        image = kaleido.calc_fig_sync(figure, opts=options)
-        data["image/png"] = base64.b64encode(png.small(image)).decode()
+        if image := pages.picture(data[PLOTLY], PNG_WIDTH, log):
+            data["image/png"] = image
     return len(figures)
-
-
-@functools.cache
-def _browser(log: Any) -> bool:
-    """Start the one browser that draws every PNG; False where there is none."""
-    try:
-        import kaleido
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "kopts ignored"
-            kaleido.start_sync_server()
-        atexit.register(kaleido.stop_sync_server)
-        return True
-    except Exception as error:  # no Chromium, or one that does not start: many kinds of error
-        print(f"render: no PNG beside the figures: {printable(str(error), 120)}", file=log)
-        return False
 
 
 def in_place(paths: Sequence[Path], *, jobs: int = JOBS, log: Any = sys.stderr) -> None:

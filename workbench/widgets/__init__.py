@@ -9,7 +9,7 @@ figures and its table as ordinary outputs.
 ``WalkExplorer`` follows a single pfn: its section, the pfn map's slots and cache lines, two designs' loads.
 """
 
-from workbench.widgets.base import LIVE, Explorer, PlotHost, plotly_gz
+from workbench.widgets.base import LIVE, Explorer, PlotHost
 from workbench.widgets.claims import ClaimsExplorer, claims_table
 from workbench.widgets.overhead import SHARES, MixExplorer, OverheadExplorer, exact_table, pinned_curve
 from workbench.widgets.paths import PathsExplorer

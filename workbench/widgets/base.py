@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import traitlets
 from workbench import designs, figures
 from workbench.errors import InputError
 from workbench.figures import inert
+from workbench.pages import plotly_gz
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,14 +26,6 @@ LIVE = "*The controls are live in JupyterLab: `make lab`, then run this cell.*"
 STATE_VERSION = 1
 STYLE = {"description_width": "128px"}
 _TEMPLATES = Path(__file__).parents[1] / "templates"
-
-
-@functools.cache
-def plotly_gz() -> bytes:
-    """plotly.js as browsers unpack it: gzip."""
-    from plotly.offline import get_plotlyjs
-
-    return gzip.compress(get_plotlyjs().encode(), 6, mtime=0)
 
 
 class PlotHost(anywidget.AnyWidget):
