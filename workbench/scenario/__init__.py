@@ -20,6 +20,7 @@ from workbench.scenario.times import (
     share_curve,
     slow_fast,
 )
+from workbench.scenario.versus import Criterion, Versus, bytes_map, ns_curves, ns_map, versus
 from workbench.scenario.walk import (
     convert,
     landmarks,

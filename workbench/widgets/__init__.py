@@ -16,4 +16,5 @@ from workbench.widgets.paths import PathsExplorer
 from workbench.widgets.pins import PinsExplorer
 from workbench.widgets.structs import MAIL, FlagBudgetExplorer, StructExplorer, pfn_anatomy
 from workbench.widgets.typesafety import MistakesExplorer
+from workbench.widgets.versus import VersusExplorer, scoreboard
 from workbench.widgets.walk import WalkExplorer

@@ -1,0 +1,272 @@
+"""Two designs head to head: a scoreboard, memory against pins, ns against dynamic calls, who wins where."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import ipywidgets as w
+
+from workbench import designs, figures, pfnmaps
+from workbench.errors import InputError
+from workbench.figures import inert
+from workbench.lookups.costs import CostTable, shipped
+from workbench.scenario import Scenario, bytes_map, machine_of, ns_curves, ns_map
+from workbench.scenario.footprints import nr_pages_of
+from workbench.scenario.versus import (
+    Criterion,
+    kernel_rows,
+    memory_rows,
+    path_rows,
+    time_rows,
+    type_rows,
+)
+from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control
+from workbench.widgets.overhead import SHARES, SPECS, _captures, _share, pinned_curve
+from workbench.widgets.paths import PERCENT, own_tables, whose
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.memory.machine import Machine
+
+#: What each outcome reads as: a mark that does not need its colour, and what a screen reader says.
+MARKS = {"a": "\u25c0 {a}", "b": "{b} \u25b6", "same": "= same", "undecided": "? undecided",
+         "not comparable": "\u2013 not comparable"}
+#: Of those controls the memory of both designs depends; of others it does not.
+_OF_MEMORY = {"a", "b", "machine", "run_pages", "folio_order", "pfn_map", "proxy_bytes"}
+_OF_TIME = {"a", "b", "table", "page_to_pfn", "calls"}
+
+
+class VersusExplorer(Explorer):
+    """Any two designs, criterion by criterion, and where each takes fewer bytes or less time.
+
+    Keyword arguments are the names of ``controls``. ``nr_pinned`` sets the number of descriptors for the
+    times too, as far as the cost table has measured so many.
+    """
+
+    views: ClassVar = {"score": "text", "memory": "figure", "bytes_map": "figure", "ns": "figure",
+                       "ns_map": "figure"}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "proxy bit and dynamic_page, 1 TiB": {
+            "a": "proxy_bit", "b": "dynamic_page", "machine": "ram=1TiB", "nr_pinned": "0.05%"},
+        "pins in large folios, 64 TiB": {
+            "a": "proxy_bit", "b": "dynamic_page:range", "machine": "ram=64TiB,nodes=8", "nr_pinned": "1%",
+            "run_pages": 512, "folio_order": 9},
+        "a proxy that can be found, in another map": {
+            "a": "proxy_bit:indexed", "b": "dynamic_page:range", "machine": "ram=1TiB", "nr_pinned": "0.1%",
+            "pfn_map": "maple"},
+        "what mainline does instead": {
+            "a": "foll_pin", "b": "dynamic_page", "machine": "microvm-24g-6.18", "nr_pinned": "1%"},
+    }
+
+    def __init__(self, **values: Any):
+        names = list(designs.registry())
+        pages = [f"{1 << shift:,} page{'s' if shift else ''}" for shift in range(19)]
+        self.controls = {
+            "a": control(w.Dropdown, "design A", options=names),
+            "b": control(w.Dropdown, "design B", options=names),
+            "machine": control(w.Text, "or any other", continuous_update=False,
+                               tooltip="Path of a capture, or a spec such as ram=1TiB,nodes=2",
+                               placeholder="capture, or ram=1TiB,nodes=2"),
+            "nr_pinned": control(w.SelectionSlider, "pinned, % of RAM", options=SHARES),
+            "run_pages": control(w.SelectionSlider, "in runs of",
+                                 options=[(text, 1 << shift) for shift, text in enumerate(pages)],
+                                 tooltip="Clustering: pinned pages come in naturally aligned runs"),
+            "folio_order": control(w.SelectionSlider, "folio order",
+                                   options=[(f"{order}: {text}", order) for order, text in enumerate(pages)]),
+            "pfn_map": control(w.Dropdown, "pfn map", options=list(pfnmaps.registry())),
+            "proxy_bytes": control(w.SelectionSlider, "proxy, bytes",
+                                   options=(16, 24, 32, 48, 64, 80, 96, 128, 192, 256, 512, 1024),
+                                   tooltip="sizeof(struct page_proxy): never stated, 64 is assumed"),
+            "table": control(w.Text, "or your own", continuous_update=False, placeholder="FILE.json",
+                             tooltip="python -m workbench.lookups --full -o FILE.json"),
+            "dynamic": control(w.SelectionSlider, "dynamic, %", options=PERCENT,
+                               tooltip="Calls that meet a dynamic page"),
+            "page_to_pfn": control(w.SelectionSlider, "page_to_pfn, %", options=tuple(range(0, 101, 5)),
+                                   tooltip="Share of the calls; the others are pfn_to_page"),
+            "calls": control(w.Dropdown, "dynamic calls",
+                             options=[("each by itself", 1), ("64 in a row go the same way", 64)]),
+        }
+        start = {"a": "proxy_bit", "b": "dynamic_page", "machine": "ram=1TiB", "nr_pinned": "0.05%",
+                 "pfn_map": "xarray", "proxy_bytes": 64, "table": next(iter(own_tables()), ""), "dynamic": 1,
+                 "page_to_pfn": 50}
+        for name, value in start.items():
+            self.controls[name].value = value
+        self.machines = Listed(["ram=1TiB", *SPECS, *_captures()], self.controls["machine"],
+                               description="machine", tooltip="A shipped capture or a made-up machine")
+        self.tables_list = Listed(own_tables(), self.controls["table"], description="cost table",
+                                  tooltip="A shipped table")
+        self._live: Machine | None = None
+        self._rows: dict[str, list[Criterion]] = {}
+        self._found: dict[str, Any] = {}
+        super().__init__(**values)
+
+    def _assign(self, name: str, value: Any) -> None:
+        options = getattr(self.controls[name], "options", ())
+        if name == "nr_pinned" and value not in options:
+            self.controls[name].options = sorted({*options, str(value)}, key=_share)
+        elif name == "proxy_bytes" and isinstance(value, int) and value >= 8 and value not in options:
+            self.controls[name].options = sorted({*options, value})
+        super()._assign(name, value)
+
+    def scenario(self) -> Scenario:
+        """What both designs are evaluated on; its own design is the first of them."""
+        fields = {name: self._value(name) for name in ("machine", "nr_pinned", "run_pages", "folio_order",
+                                                        "pfn_map", "proxy_bytes")}
+        if fields["machine"] == "live":  # one reading serves all, until the machine is set anew
+            self._live = self._live or machine_of(Scenario(machine="live"))
+            fields["machine"] = self._live
+        else:
+            self._live = None
+        return Scenario(**fields, design=self._value("a"))
+
+    def _draw(self, changed: str | None) -> None:
+        a, b, base = self._value("a"), self._value("b"), self.scenario()
+        if a == b:
+            raise InputError(f"design A and design B are both {a}: pick two")
+        table = _cost_table(self._value("table").strip())
+        share, mix = self._value("dynamic") / 100, self._value("page_to_pfn") / 100
+        of_memory, of_time = changed is None or changed in _OF_MEMORY, changed is None or changed in _OF_TIME
+        pinned = changed == "nr_pinned"
+        if of_memory or pinned:
+            self._draw_memory(a, b, base, anew=of_memory)
+        if of_time or of_memory or pinned or changed == "dynamic":
+            self._draw_times(a, b, base, table, share, mix, changed)
+        self.tables["scoreboard"] = frame = _frame([row for rows in self._rows.values() for row in rows])
+        self.say("score", scoreboard(frame, a, b))
+
+    def _draw_memory(self, a: str, b: str, base: Scenario, *, anew: bool) -> None:
+        at = _share(self._value("nr_pinned"))
+        if anew:
+            self._found["curve"] = pinned_curve([base.with_(design=d, nr_pinned=0) for d in (a, b)])
+            self._found["bytes"] = bytes_map(a, b, base)
+            self._rows["types"] = type_rows(a, b)
+            self._rows["kernel"] = kernel_rows(a, b, base)
+        curve, even = self._found["curve"]
+        self.show("memory", figures.overhead_against_pinned(curve, even, at))
+        note = f"{machine_of(base).name}, {base.pfn_map}" + (
+            f", proxies of {base.proxy_bytes} bytes assumed"
+            if (self._found["bytes"]["made"] == "assumed").any() else "")
+        self.show("bytes_map", figures.bytes_map(self._found["bytes"], a, b, (at, base.run_pages), note=note))
+        self._rows = {"memory": memory_rows(a, b, base), "paths": path_rows(a, b, base),
+                      **{k: rows for k, rows in self._rows.items() if k not in ("memory", "paths")}}
+        self.tables |= {"against pinned": curve, "break even": even, "bytes map": self._found["bytes"]}
+
+    def _draw_times(self, a: str, b: str, base: Scenario, table: CostTable, share: float, mix: float,
+                    changed: str | None) -> None:
+        run, note = self._value("calls"), whose(table)
+        nr = max(1, nr_pages_of(base.nr_pinned, machine_of(base).nr_pages_ram) >> base.folio_order)
+        rows = time_rows(a, b, table, base, share=share, page_to_pfn=mix, run=run)
+        self._rows = {k: self._rows[k] for k in ("memory", "paths")} | {"times": rows} | {
+            k: self._rows[k] for k in ("kernel", "types")}
+        try:
+            if changed != "dynamic" or "curves" not in self._found:
+                self._found["curves"] = ns_curves((a, b), table, nr_descriptors=nr, page_to_pfn=mix, run=run)
+            if changed in (None, "curves") or changed in _OF_TIME or "ns" not in self._found:
+                self._found["ns"] = ns_map(a, b, table, page_to_pfn=mix, run=run)
+        except InputError as error:
+            self._found.pop("curves", None), self._found.pop("ns", None)
+            for name in ("ns", "ns_map"):
+                self.show(name, figures.nothing(f"No times: {error}"))
+            for name in ("share of dynamic calls", "crossings", "ns map"):
+                self.tables.pop(name, None)
+            return
+        curve, crossings = self._found["curves"]
+        if any(designs.get(d).uses_pfn_map for d in (a, b)) and mix < 1 and base.pfn_map != "xarray":
+            note += "; pfn_to_page() as measured, with an XArray"
+        if curve["extrapolated"].any():
+            note += f"; {nr:,} descriptors are outside the measured numbers: the nearest is drawn"
+        self.show("ns", figures.share_curve(curve, crossings, share, note=note))
+        self.show("ns_map", figures.ns_map(self._found["ns"], a, b, (share, nr), note=whose(table)))
+        self.tables |= {"share of dynamic calls": curve, "crossings": crossings, "ns map": self._found["ns"]}
+
+    def _blank(self, why: str) -> None:
+        super()._blank(why)
+        self._rows.clear()
+        self._found.clear()
+
+    def _layout(self) -> w.Widget:
+        c = self.controls
+        left = w.VBox([c["a"], self.machines.widget, c["machine"], c["nr_pinned"], c["run_pages"],
+                       c["folio_order"]], layout=HALF)
+        right = w.VBox([c["b"], c["pfn_map"], c["proxy_bytes"], self.tables_list.widget, c["table"]],
+                       layout=HALF)
+        calls = w.Box([w.VBox([c["dynamic"], c["page_to_pfn"]], layout=HALF),
+                       w.VBox([c["calls"], self.reset_button], layout=HALF)], layout=WRAP)
+        return w.VBox([w.Box([left, right], layout=WRAP), calls, self.error, *self.view_widgets()])
+
+
+@functools.lru_cache(maxsize=16)
+def _loaded(name: str, stamp: int) -> CostTable:
+    return CostTable.load(name)
+
+
+def _cost_table(name: str) -> CostTable:
+    """A shipped table, or a file, which is read again when it changes."""
+    path = Path(name).expanduser()
+    known = name in shipped() or not path.is_file()
+    return _loaded(name, 0) if known else _loaded(str(path), path.stat().st_mtime_ns)
+
+
+def _frame(rows: Iterable[Criterion]) -> pd.DataFrame:
+    from workbench.scenario import Versus
+
+    return Versus("", "", tuple(rows)).to_frame()
+
+
+def shown(value: Any, unit: str) -> str:
+    """A value for people: exact integers with separators, others with four digits.
+
+    Examples
+    --------
+    >>> shown(6402048, "bytes"), shown(64.02048, "bytes"), shown(None, "ns")
+    ('6,402,048', '64.02', 'none')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "none"
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def scoreboard(table: pd.DataFrame, a: str, b: str) -> str:
+    """The criteria as HTML: one row each, by group; which is better is said by a mark and in words.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As ``Versus.to_frame()`` gives it.
+    a, b : str
+        The designs' names.
+    """
+    names = {"a": inert(a), "b": inert(b)}
+    cell = '<td style="padding:2px 10px;text-align:{};vertical-align:top{}">{}</td>'
+    body, group = [], ""
+    for row in table.to_dict("records"):
+        if row["group"] != group:
+            group = row["group"]
+            body.append('<tr><th colspan="5" scope="rowgroup" style="text-align:left;padding:8px 10px 2px">'
+                        f"{inert(group)}</th></tr>")
+        unit = f", {row['unit']}" if row["unit"] not in ("", row["criterion"]) else ""
+        words = not row["unit"]
+        values = [cell.format("left" if words else "right",
+                              ";max-width:22em" if words else ";white-space:nowrap" +
+                              (";font-weight:600" if row["better"] == side else ""),
+                              inert(shown(row[f"value_{side}"], row["unit"]))) for side in ("a", "b")]
+        mark = MARKS[row["better"]].format(**names)
+        how = (f"<details><summary>{inert(row['made'])}</summary>{inert(row['how'])}<br>"
+               f"<i>{inert(row['source'])}</i></details>")
+        body.append("<tr>" + cell.format("left", "", inert(row["criterion"] + unit)) + values[0] + values[1]
+                    + cell.format("left", ";white-space:nowrap", mark)
+                    + cell.format("left", ";max-width:30em", how) + "</tr>")
+    columns = (("criterion", "left"), (f"A: {names['a']}", "right"), (f"B: {names['b']}", "right"),
+               ("better", "left"), ("made", "left"))
+    heads = "".join(f'<th scope="col" style="text-align:{side};padding:2px 10px">{text}</th>'
+                    for text, side in columns)
+    style = "font-variant-numeric:tabular-nums;line-height:1.45;border-collapse:collapse"
+    return (f'<div style="overflow-x:auto;margin:8px 0"><table style="{style}">'
+            f"<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></div>")
