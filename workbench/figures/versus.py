@@ -90,7 +90,8 @@ def bytes_map(table: pd.DataFrame, a: str, b: str, at: tuple[float, int] | None 
         amounts = [f"{inert(name)}: {int(row[key]):,} bytes beyond the static memmap, "
                    f"{size(int(row[key]))}" for name, key in ((a, "bytes_a"), (b, "bytes_b"))]
         hover.append("<br>".join([place, *amounts, row["made"]]))
-    near = None if at is None or not at[0] else (_nearest(shares, at[0]), _nearest(runs, at[1]))
+    near = None if at is None or not at[0] else (shares.index(nearest(shares, at[0])),
+                                                runs.index(nearest(runs, at[1])))
     return _who_wins(
         table, a, b, x=[f"{share:f}".rstrip("0").rstrip(".") for share in shares],
         y=[f"{run:,}" for run in runs], hover=hover, at=near, words="takes fewer bytes", note=note,
@@ -111,16 +112,22 @@ def ns_map(table: pd.DataFrame, a: str, b: str, at: tuple[float, int] | None = N
                    f"{row['high_' + k]:.3g}" for name, k in ((a, "a"), (b, "b"))]
         place = f"{100 * row['share']:g} % dynamic, {row['nr_descriptors']:,} descriptors"
         hover.append("<br>".join([place, *amounts]))
-    near = None if at is None else (_nearest(shares, at[0]), _nearest(numbers, at[1]))
+    near = None if at is None else (shares.index(nearest(shares, at[0])),
+                                   numbers.index(nearest(numbers, at[1])))
     return _who_wins(
         table, a, b, x=[f"{100 * share:g}" for share in shares], y=[f"{nr:,}" for nr in numbers], hover=hover,
         at=near, words="is faster", note=note, title="Whose calls are faster", file="who-wins-ns",
         x_title="calls that meet a dynamic page, %", y_title="descriptors")
 
 
-def _nearest(values: Sequence[float], wanted: float) -> int:
-    """The place of the value nearest to one, in its logarithm; 0 is nearest to 0 alone."""
+def nearest(values: Sequence[float], wanted: float) -> float:
+    """The value nearest to one, in its logarithm; to 0 the smallest.
+
+    Examples
+    --------
+    >>> nearest([0, 0.1, 10], 0.5), nearest([0, 0.1, 10], 0), nearest([1, 8], 3)
+    (0.1, 0, 8)
+    """
     if not wanted:
-        return list(values).index(0) if 0 in values else 0
-    known = [place for place, value in enumerate(values) if value]
-    return min(known, key=lambda place: abs(math.log(values[place] / wanted)))
+        return min(values)
+    return min((value for value in values if value), key=lambda value: abs(math.log(value / wanted)))

@@ -39,8 +39,8 @@ RELEASE = "7.3"  # the newest release whose call sites are counted in data/calls
 #: A distribution-like build: NODES_SHIFT 10, NR_CPUS 8192, flags of MEMORY_FAILURE, IDLE_PAGE_TRACKING and
 #: PAGE_OWNER; include/linux/page-flags-layout.h, v7.3, compiled.
 DISTRIBUTION = FlagBudget(nr_page_flags=25, nodes_shift=10, nr_cpus=8192)
-SHARES = ("0.00001%", "0.0001%", "0.001%", "0.01%", "0.1%", "1%", "10%", "50%")
-RUNS = (1, 4, 16, 64, 512, 4096, 32768, 262144)
+SHARES = ("0.0001%", "0.001%", "0.01%", "0.1%", "1%", "10%", "50%")
+RUNS = (1, 8, 64, 512, 4096, 32768, 262144)
 DYNAMIC = (0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -226,7 +226,10 @@ def _takes_more_from(a: Scenario, b: Scenario) -> float | None:
     none, one = ([_bytes(s.with_(**{field: nr})).total_bytes for s in (a, b)] for nr in (0, first))
     if none[0] <= none[1] and one[0] > one[1] and first <= total:
         return 100 * first / total
-    return break_even(a, b)
+    population = Population(run_pages=a.run_pages, folio_order=a.folio_order)
+    places = population.scatter(machine, "device" if a.describe_device else "ram").places.nr_pages
+    room = places * max(a.run_pages, first)  # edges of memory too small for a whole run stay empty
+    return break_even(a, b, upto=min(100.0, 100 * (room - 0.5) / max(1, total)))
 
 
 def takes_more_from(a: Scenario, b: Scenario) -> float | None:
@@ -388,8 +391,8 @@ def call_ns(table: CostTable, design: str, shares: Sequence[float] | np.ndarray,
 
     total = np.zeros((3, len(nr), len(shares)))
     for op, weight in zip(OPS, (page_to_pfn, 1 - page_to_pfn), strict=True):
-        levels = _levels(table, design, op, run)
         if weight:
+            levels = _levels(table, design, op, run)
             total += weight * _between(levels, np.asarray(shares, float), np.asarray(nr, float))
     return total
 
@@ -410,10 +413,29 @@ def _passes(row: CostRow) -> tuple[float, float, float]:
     return row.ns_min, row.ns_median, row.ns_median if row.ns_max is None else row.ns_max
 
 
+class _Same:
+    """A cost table that equals itself alone, so that what was picked from it can be kept."""
+
+    def __init__(self, table: CostTable):
+        self.table = table
+
+    def __hash__(self) -> int:
+        return id(self.table)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.table is other.table
+
+
 def _levels(table: CostTable, design: str, op: str, run: int) -> dict[int, list[CostRow]]:
     """Rows of a conversion by number of descriptors, by rising share; number 0 for arithmetic."""
+    return _picked(_Same(table), design, op, run)
+
+
+@functools.lru_cache(maxsize=128)
+def _picked(same: _Same, design: str, op: str, run: int) -> dict[int, list[CostRow]]:
     from workbench.lookups.paths import timed_path
 
+    table = same.table
     path = timed_path(designs.get(design), op)
     if path is None:
         raise InputError(f"{op}() of design {design!r} is not timed")

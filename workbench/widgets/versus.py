@@ -39,6 +39,8 @@ MARKS = {"a": "\u25c0 {a}", "b": "{b} \u25b6", "same": "= same", "undecided": "?
 #: Of those controls the memory of both designs depends; of others it does not.
 _OF_MEMORY = {"a", "b", "machine", "run_pages", "folio_order", "pfn_map", "proxy_bytes"}
 _OF_TIME = {"a", "b", "table", "page_to_pfn", "calls"}
+#: The scoreboard's order.
+_GROUPS = ("memory", "time", "paths", "pins", "flag bits", "type safety", "conversion", "limits")
 
 
 class VersusExplorer(Explorer):
@@ -136,53 +138,69 @@ class VersusExplorer(Explorer):
             self._draw_memory(a, b, base, anew=of_memory)
         if of_time or of_memory or pinned or changed == "dynamic":
             self._draw_times(a, b, base, table, share, mix, changed)
-        self.tables["scoreboard"] = frame = _frame([row for rows in self._rows.values() for row in rows])
+        ordered = (row for part in ("memory", "times", "paths", "kernel", "types")
+                   for row in self._rows[part])
+        self.tables["scoreboard"] = frame = _frame(sorted(ordered, key=lambda row: _GROUPS.index(row.group)))
         self.say("score", scoreboard(frame, a, b))
 
     def _draw_memory(self, a: str, b: str, base: Scenario, *, anew: bool) -> None:
         at = _share(self._value("nr_pinned"))
         if anew:
-            self._found["curve"] = pinned_curve([base.with_(design=d, nr_pinned=0) for d in (a, b)])
-            self._found["bytes"] = bytes_map(a, b, base)
-            self._rows["types"] = type_rows(a, b)
-            self._rows["kernel"] = kernel_rows(a, b, base)
+            plain = base.with_(nr_pinned=0)
+            self._found["curve"] = _curve(tuple(plain.with_(design=name) for name in (a, b)))
+            self._found["bytes"] = _bytes_map(a, b, plain.with_(design=a, run_pages=1))
+            self._rows |= {"types": type_rows(a, b), "kernel": kernel_rows(a, b, base)}
         curve, even = self._found["curve"]
+        table = self._found["bytes"]
         self.show("memory", figures.overhead_against_pinned(curve, even, at))
-        note = f"{machine_of(base).name}, {base.pfn_map}" + (
-            f", proxies of {base.proxy_bytes} bytes assumed"
-            if (self._found["bytes"]["made"] == "assumed").any() else "")
-        self.show("bytes_map", figures.bytes_map(self._found["bytes"], a, b, (at, base.run_pages), note=note))
-        self._rows = {"memory": memory_rows(a, b, base), "paths": path_rows(a, b, base),
-                      **{k: rows for k, rows in self._rows.items() if k not in ("memory", "paths")}}
-        self.tables |= {"against pinned": curve, "break even": even, "bytes map": self._found["bytes"]}
+        assumed = (table["made"] == "assumed").any()
+        frame = (figures.nearest(table["percent"], at) if at else 0.0,
+                 int(figures.nearest(table["run_pages"], base.run_pages)))
+        if self._moved("bytes_map", frame) or anew:
+            note = f"{machine_of(base).name}, {base.pfn_map}, folios of order {base.folio_order}"
+            note += f", proxies of {base.proxy_bytes} bytes assumed" if assumed else ""
+            self.show("bytes_map", figures.bytes_map(table, a, b, frame, note=note))
+        self._rows |= {"memory": memory_rows(a, b, base), "paths": path_rows(a, b, base)}
+        self.tables |= {"against pinned": curve, "break even": even, "bytes map": table}
+
+    def _moved(self, view: str, frame: Any) -> bool:
+        """Whether a view has another frame than when it was last drawn."""
+        before, self._found[f"frame of {view}"] = self._found.get(f"frame of {view}"), frame
+        return before != frame
 
     def _draw_times(self, a: str, b: str, base: Scenario, table: CostTable, share: float, mix: float,
                     changed: str | None) -> None:
-        run, note = self._value("calls"), whose(table)
+        run = self._value("calls")
         nr = max(1, nr_pages_of(base.nr_pinned, machine_of(base).nr_pages_ram) >> base.folio_order)
-        rows = time_rows(a, b, table, base, share=share, page_to_pfn=mix, run=run)
-        self._rows = {k: self._rows[k] for k in ("memory", "paths")} | {"times": rows} | {
-            k: self._rows[k] for k in ("kernel", "types")}
+        self._rows["times"] = time_rows(a, b, table, base, share=share, page_to_pfn=mix, run=run)
         try:
-            if changed != "dynamic" or "curves" not in self._found:
-                self._found["curves"] = ns_curves((a, b), table, nr_descriptors=nr, page_to_pfn=mix, run=run)
-            if changed in (None, "curves") or changed in _OF_TIME or "ns" not in self._found:
+            anew = changed is None or changed in _OF_TIME or "ns" not in self._found
+            if anew:
                 self._found["ns"] = ns_map(a, b, table, page_to_pfn=mix, run=run)
+                self._found["curves"] = {}
+            where = self._found["ns"]
+            drawn = min(max(nr, int(where["nr_descriptors"].min())), int(where["nr_descriptors"].max()))
+            curves = self._found["curves"]
+            if drawn not in curves:
+                curves[drawn] = ns_curves((a, b), table, nr_descriptors=drawn, page_to_pfn=mix, run=run)
         except InputError as error:
-            self._found.pop("curves", None), self._found.pop("ns", None)
+            self._found.pop("ns", None)
             for name in ("ns", "ns_map"):
                 self.show(name, figures.nothing(f"No times: {error}"))
             for name in ("share of dynamic calls", "crossings", "ns map"):
                 self.tables.pop(name, None)
             return
-        curve, crossings = self._found["curves"]
+        curve, crossings = curves[drawn]
+        note = f"{drawn:,} descriptors" + (f", the measured number nearest to {nr:,}" if drawn != nr else "")
         if any(designs.get(d).uses_pfn_map for d in (a, b)) and mix < 1 and base.pfn_map != "xarray":
             note += "; pfn_to_page() as measured, with an XArray"
-        if curve["extrapolated"].any():
-            note += f"; {nr:,} descriptors are outside the measured numbers: the nearest is drawn"
-        self.show("ns", figures.share_curve(curve, crossings, share, note=note))
-        self.show("ns_map", figures.ns_map(self._found["ns"], a, b, (share, nr), note=whose(table)))
-        self.tables |= {"share of dynamic calls": curve, "crossings": crossings, "ns map": self._found["ns"]}
+        if self._moved("ns", (share, note)) or anew:
+            text = f"{whose(table)}; {note}"
+            self.show("ns", figures.share_curve(curve, crossings, share, note=text))
+        frame = (figures.nearest(where["share"], share), int(figures.nearest(where["nr_descriptors"], nr)))
+        if self._moved("ns_map", frame) or anew:
+            self.show("ns_map", figures.ns_map(where, a, b, frame, note=whose(table)))
+        self.tables |= {"share of dynamic calls": curve, "crossings": crossings, "ns map": where}
 
     def _blank(self, why: str) -> None:
         super()._blank(why)
@@ -198,6 +216,16 @@ class VersusExplorer(Explorer):
         calls = w.Box([w.VBox([c["dynamic"], c["page_to_pfn"]], layout=HALF),
                        w.VBox([c["calls"], self.reset_button], layout=HALF)], layout=WRAP)
         return w.VBox([w.Box([left, right], layout=WRAP), calls, self.error, *self.view_widgets()])
+
+
+@functools.lru_cache(maxsize=32)
+def _curve(scenarios: tuple[Scenario, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return pinned_curve(scenarios)
+
+
+@functools.lru_cache(maxsize=32)
+def _bytes_map(a: str, b: str, base: Scenario) -> pd.DataFrame:
+    return bytes_map(a, b, base)
 
 
 @functools.lru_cache(maxsize=16)
