@@ -51,12 +51,13 @@ def test_each_control_moves_what_depends_on_it(explorer):
         return {name: dict(host.fig) for name, host in explorer.hosts.items()} | {
             "score": explorer.texts["score"].value}
 
-    moves = {"nr_pinned": ("10%", {"memory", "bytes_map", "score"}), "run_pages": (512, {"memory", "score"}),
+    moves = {"page_to_pfn": (75, {"ns", "ns_map", "score"}),
+             "nr_pinned": ("10%", {"memory", "bytes_map", "score"}), "run_pages": (512, {"memory", "score"}),
              "folio_order": (3, {"memory", "bytes_map", "score"}), "dynamic": (50, {"ns", "ns_map", "score"}),
-             "pfn_map": ("two_level", {"memory", "bytes_map", "score"}),
              "proxy_bytes": (256, {"memory", "bytes_map", "score"}), "calls": (64, {"ns", "ns_map", "score"}),
-             "page_to_pfn": (100, {"ns", "ns_map", "score"}), "b": ("dynamic_page:range", set(drawn())),
-             "machine": ("ram=1TiB", {"memory", "bytes_map", "score"})}
+             "b": ("dynamic_page:range", set(drawn())),
+             "machine": ("ram=1TiB", {"memory", "bytes_map", "score"}),
+             "pfn_map": ("two_level", {"memory", "bytes_map", "ns", "score"})}
     for name, (value, wanted) in moves.items():
         before = drawn()
         explorer.controls[name].value = value

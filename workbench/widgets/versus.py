@@ -199,7 +199,8 @@ class VersusExplorer(Explorer):
             self.show("ns", figures.share_curve(curve, crossings, share, note=text))
         frame = (figures.nearest(where["share"], share), int(figures.nearest(where["nr_descriptors"], nr)))
         if self._moved("ns_map", frame) or anew:
-            self.show("ns_map", figures.ns_map(where, a, b, frame, note=whose(table)))
+            self.show("ns_map", figures.ns_map(where, a, b, frame,
+                                               note=f"{whose(table)}; one page in 16 dynamic"))
         self.tables |= {"share of dynamic calls": curve, "crossings": crossings, "ns map": where}
 
     def _blank(self, why: str) -> None:
