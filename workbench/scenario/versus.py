@@ -205,7 +205,7 @@ def memory_rows(a: str, b: str, base: Scenario) -> list[Criterion]:
     at = [takes_more_from(pair[0], pair[1]), takes_more_from(pair[1], pair[0])]
     better = SAME if at == [None, None] else B if at[1] is None else A if at[0] is None else APART
     rows.append(_row("memory", "pinned share from which it takes more", "% of RAM", at, better, made=made,
-                     how="bisection over whole pages; none: it never takes more",
+                     how="bisection over whole pages",
                      source="scenario.break_even"))
     if sum(_sized(name, base) for name in (a, b)) == 1:
         which = 0 if _sized(a, base) else 1
@@ -351,7 +351,7 @@ def path_rows(a: str, b: str, base: Scenario) -> list[Criterion]:
                      made="assumed" if assumed else "exact", how="0: a pinned page gets none",
                      source="workbench/designs: structs()"))
     allocates = [int(size > 0) for size in sizes]
-    rows.append(_row("pins", "allocations of a first pin", "", allocates, lower(*allocates),
+    rows.append(_row("pins", "allocations of a first pin", "allocations", allocates, lower(*allocates),
                      how="gup_fast runs with interrupts off and cannot allocate: it needs a pool",
                      source="mm/gup.c, v7.3; workbench/pins/pool.py"))
     return rows

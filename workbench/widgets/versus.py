@@ -50,8 +50,8 @@ class VersusExplorer(Explorer):
     times too, as far as the cost table has measured so many.
     """
 
-    views: ClassVar = {"score": "text", "memory": "figure", "bytes_map": "figure", "ns": "figure",
-                       "ns_map": "figure"}
+    views: ClassVar = {"memory": "figure", "bytes_map": "figure", "ns": "figure", "ns_map": "figure",
+                       "score": "text"}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "proxy bit and dynamic_page, 1 TiB": {
             "a": "proxy_bit", "b": "dynamic_page", "machine": "ram=1TiB", "nr_pinned": "0.05%"},
@@ -256,7 +256,7 @@ def shown(value: Any, unit: str) -> str:
     ('6,402,048', '64.02', 'none')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "none"
+        return "never" if unit == "% of RAM" else "none"
     if isinstance(value, str):
         return value
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
@@ -280,16 +280,17 @@ def scoreboard(table: pd.DataFrame, a: str, b: str) -> str:
             group = row["group"]
             body.append('<tr><th colspan="5" scope="rowgroup" style="text-align:left;padding:8px 10px 2px">'
                         f"{inert(group)}</th></tr>")
-        unit = f", {row['unit']}" if row["unit"] not in ("", row["criterion"]) else ""
+        unit = f", {row['unit']}" if row["unit"] and row["unit"] not in row["criterion"] else ""
         words = not row["unit"]
         values = [cell.format("left" if words else "right",
                               ";max-width:22em" if words else ";white-space:nowrap" +
                               (";font-weight:600" if row["better"] == side else ""),
                               inert(shown(row[f"value_{side}"], row["unit"]))) for side in ("a", "b")]
         mark = MARKS[row["better"]].format(**names)
-        how = (f"<details><summary>{inert(row['made'])}</summary>{inert(row['how'])}<br>"
+        how = (f'<details><summary style="white-space:nowrap">{inert(row["made"])}</summary>'
+               f"{inert(row['how'])}<br>"
                f"<i>{inert(row['source'])}</i></details>")
-        body.append("<tr>" + cell.format("left", "", inert(row["criterion"] + unit)) + values[0] + values[1]
+        body.append("<tr>" + cell.format("left", ";min-width:12em", inert(row["criterion"] + unit)) + values[0] + values[1]
                     + cell.format("left", ";white-space:nowrap", mark)
                     + cell.format("left", ";max-width:30em", how) + "</tr>")
     columns = (("criterion", "left"), (f"A: {names['a']}", "right"), (f"B: {names['b']}", "right"),
