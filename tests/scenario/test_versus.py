@@ -238,9 +238,13 @@ def test_faster_is_symmetric_and_never_decides_within_the_spread(left, right):
             or a[2] >= b[1] > a[1] or b[2] >= a[1] > b[1] or b[0] <= a[1] or a[0] <= b[1]
 
 
-def test_the_proxys_way_back_is_not_compared(found):
+def test_the_proxys_way_back_is_not_compared(found, table):
     row = found.row("pfn_to_page(), all calls dynamic")
     assert row.better == APART and "proxy_bit gives the static page" in row.how
+    mix = found.row("a call of the mix")
+    assert mix.better == A and "gives the static page" in mix.how
+    assert "static page" not in versus("foll_pin", "dynamic_page", base=TIB, table=table).row(
+        "pfn_to_page(), all calls dynamic").how
     fast = found.row("page_to_pfn(), no call dynamic")
     assert fast.better == A and fast.made == "measured" and "passes" in fast.how
 

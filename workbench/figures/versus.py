@@ -41,7 +41,7 @@ def _who_wins(table: pd.DataFrame, a: str, b: str, *, x: Sequence[str], y: Seque
     """A cell for each row of ``table`` (factor, better), row by row of the map."""
     rows = rows_of(table)
     nr = len(x)
-    colours = [*map(_tint, pair_colours(a, b)), "#E4E4E4", "#F4F4F4", "#FFFFFF"]
+    colours = [*map(_tint, pair_colours(a, b)), "#E4E4E4", "#F4F4F4", "#CFCFCF"]
     text = []
     for row in rows:
         factor = float(row["factor"])

@@ -559,7 +559,7 @@ def time_rows(a: str, b: str, table: CostTable, base: Scenario, *, share: float 
     """ns of each conversion's fast and slow path, of a mix of calls, and of a walk of the pfn map."""
     folios = _folios(base)
     whose = f"{table.cpu}, {table.date[:10]}, {table.name or 'own table'}"
-    lost = [name for name in (a, b) if _leads_to_static(name, base)]
+    lost = [name for name in (a, b) if leads_to_static(name, base)]
 
     def put(criterion: str, mix: float, at: float) -> Criterion:
         try:
@@ -574,8 +574,9 @@ def time_rows(a: str, b: str, table: CostTable, base: Scenario, *, share: float 
         how += f"; {nr:,} descriptors" + (f" (the scenario has {folios:,})" if nr != folios else "")
         how += ", one page in 16 dynamic: a dense map" if mix < 1 else ""
         better = str(faster(left, right))
-        if mix < 1 and len(lost) == 1 and at == 1:
-            better, how = APART, f"{how}; that of {lost[0]} gives the static page, not the descriptor"
+        if mix < 1 and len(lost) == 1 and at > 0:
+            how += f"; pfn_to_page() of {lost[0]} gives the static page, not the descriptor"
+            better = APART if mix == 0 else better
         return _row("time", criterion, "ns", (float(left[1]), float(right[1])), better, made="measured",
                     how=how, source=whose)
 
@@ -611,7 +612,7 @@ def _within(table: CostTable, names: Iterable[str], nr: int, page_to_pfn: float,
     return min(max(nr, ends[0]), ends[1]) if ends else nr
 
 
-def _leads_to_static(name: str, base: Scenario) -> bool:
+def leads_to_static(name: str, base: Scenario) -> bool:
     """Whether pfn_to_page() of a pinned page gives the static page though there is a descriptor."""
     kernel, design = machine_of(base).kernel, designs.get(name)
     back = any(path.op == "pfn_to_page" and path.case != "static" for path in design.paths(kernel))

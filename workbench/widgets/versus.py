@@ -19,6 +19,7 @@ from workbench.scenario.footprints import nr_pages_of
 from workbench.scenario.versus import (
     Criterion,
     kernel_rows,
+    leads_to_static,
     memory_rows,
     path_rows,
     time_rows,
@@ -194,13 +195,15 @@ class VersusExplorer(Explorer):
         note = f"{drawn:,} descriptors" + (f", the measured number nearest to {nr:,}" if drawn != nr else "")
         if any(designs.get(d).uses_pfn_map for d in (a, b)) and mix < 1 and base.pfn_map != "xarray":
             note += "; pfn_to_page() as measured, with an XArray"
+        lost = [name for name in (a, b) if mix < 1 and leads_to_static(name, base)]
+        said = f"; pfn_to_page() of {lost[0]} gives the static page" if len(lost) == 1 else ""
         if self._moved("ns", (share, note)) or anew:
-            text = f"{whose(table)}; {note}"
+            text = f"{whose(table)}; {note}{said}"
             self.show("ns", figures.share_curve(curve, crossings, share, note=text))
         frame = (figures.nearest(where["share"], share), int(figures.nearest(where["nr_descriptors"], nr)))
         if self._moved("ns_map", frame) or anew:
             self.show("ns_map", figures.ns_map(where, a, b, frame,
-                                               note=f"{whose(table)}; one page in 16 dynamic"))
+                                               note=f"{whose(table)}; one page in 16 dynamic{said}"))
         self.tables |= {"share of dynamic calls": curve, "crossings": crossings, "ns map": where}
 
     def _blank(self, why: str) -> None:
@@ -290,7 +293,8 @@ def scoreboard(table: pd.DataFrame, a: str, b: str) -> str:
         how = (f'<details><summary style="white-space:nowrap">{inert(row["made"])}</summary>'
                f"{inert(row['how'])}<br>"
                f"<i>{inert(row['source'])}</i></details>")
-        body.append("<tr>" + cell.format("left", ";min-width:12em", inert(row["criterion"] + unit)) + values[0] + values[1]
+        what = cell.format("left", ";min-width:12em", inert(row["criterion"] + unit))
+        body.append("<tr>" + what + values[0] + values[1]
                     + cell.format("left", ";white-space:nowrap", mark)
                     + cell.format("left", ";max-width:30em", how) + "</tr>")
     columns = (("criterion", "left"), (f"A: {names['a']}", "right"), (f"B: {names['b']}", "right"),
