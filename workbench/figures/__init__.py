@@ -31,5 +31,4 @@ from workbench.figures.pins import clusters, duration, lifetimes, pfn_heat, pins
 from workbench.figures.structs import CACHE_LINE, MAX_LINES, Piece, pfn_anatomy, pieces, struct_layout
 from workbench.figures.typesafety import callsites_over_releases, mistake_matrix
 from workbench.figures.versus import bytes_map, nearest, ns_map
-from workbench.figures.versus import bytes_map, ns_map
 from workbench.figures.walk import CELLS, pfn_place, pfn_steps
