@@ -43,6 +43,13 @@ def test_a_curve_goes_through_what_was_measured_and_marks_where_designs_cross():
     assert math.isclose(over.ns, 1 + 8 * 7 / 12, rel_tol=1e-3)
 
 
+def test_a_share_that_was_not_measured_with_as_many_lies_on_the_line_between_its_neighbours():
+    here = CostTable.load("epyc-2vcpu-full")  # 0.99 was measured with 8,192 descriptors, not with 131,072
+    curve, _ = share_curve(here, ["dynamic_page:flag"], nr_descriptors=131_072, page_to_pfn=1.0)
+    low, mid, high = curve["ns"].iloc[[90, 99, 100]]
+    assert math.isclose(mid, low + 0.9 * (high - low))
+
+
 def test_calls_in_a_row_and_the_mix_of_conversions_count():
     here = table(*CONVERSIONS)
     runs, _ = share_curve(here, ["proxy_bit"], nr_descriptors=1000, run=64, page_to_pfn=1.0)

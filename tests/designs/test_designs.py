@@ -155,6 +155,12 @@ def test_break_even_is_where_the_totals_cross():
     assert break_even(base.with_(design="static"), left) is None
 
 
+@pytest.mark.parametrize("run", [8, 512, 4096])
+def test_break_even_fills_no_more_than_whole_runs_fit(run):
+    base = Scenario(machine="microvm-24g-6.18", run_pages=run)  # its RAM has odd edges
+    assert break_even(base.with_(design="foll_pin"), base.with_(design="dynamic_page")) is None
+
+
 def test_compare_has_one_row_each_and_parts_that_sum():
     table = compare(Scenario(machine=TIB, design=name, nr_pinned="0.1%") for name in designs.names())
     parts = table.filter(like="part:")

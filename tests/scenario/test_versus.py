@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from workbench import InputError, designs
 from workbench.lookups.costs import CostRow, CostTable
 from workbench.scenario import Scenario, evaluate, machine_of, share_curve
+from workbench.scenario.calls import call_ns
 from workbench.scenario.versus import (
     APART,
     MADE,
@@ -20,7 +21,6 @@ from workbench.scenario.versus import (
     A,
     B,
     bytes_map,
-    call_ns,
     faster,
     largest_proxy,
     ns_curves,

@@ -284,7 +284,8 @@ def break_even(a: Scenario, b: Scenario, *, upto: float = 100.0) -> float | None
     """The share, in percent, from which ``a`` takes more bytes than ``b``; None if it never does.
 
     The share is of pinned pages in RAM, or with ``describe_device`` of pmem and device memory in use. Found
-    by bisection over whole pages: the difference of the totals grows with the share.
+    by bisection over whole pages: the difference of the totals grows with the share. Edges of memory too
+    small for a whole run stay empty, so that less than ``upto`` percent may be all that can be filled.
 
     Examples
     --------
@@ -300,7 +301,10 @@ def break_even(a: Scenario, b: Scenario, *, upto: float = 100.0) -> float | None
         left, right = (evaluate(s.with_(**{field: nr, "pinned": None})).total_bytes for s in (a, b))
         return left > right
 
-    low, high = 0, int(total * upto / 100)
+    shape = Population(run_pages=a.run_pages, folio_order=a.folio_order)
+    places = shape.scatter(machine, "device" if a.describe_device else "ram").places.nr_pages
+    room = places * max(a.run_pages, 1 << a.folio_order)
+    low, high = 0, min(room, int(total * upto / 100))
     if over(low):
         return 0.0
     if not over(high):

@@ -14,6 +14,7 @@ from workbench import designs, pfnmaps
 from workbench.errors import InputError
 from workbench.kernel.slab import SlabCache
 from workbench.memory.population import Population
+from workbench.scenario.calls import call_ns, measured_numbers
 from workbench.scenario.footprints import Scenario, machine_of
 
 if TYPE_CHECKING:
@@ -219,33 +220,16 @@ def share_curve(
     import numpy as np
     import pandas as pd
 
-    from workbench.lookups.paths import OPS, timed_path
-
     if not 0 <= page_to_pfn <= 1:
         raise InputError(f"a share of {page_to_pfn} page_to_pfn() calls is not in 0..1")
-    weights = dict(zip(OPS, (page_to_pfn, 1 - page_to_pfn), strict=True))
     shares = np.linspace(0, 1, 101)
     curves: dict[str, Any] = {}
     beyond: dict[str, bool] = {}
     for name in names:
-        total, out = np.zeros(len(shares)), False
-        for op, weight in weights.items():
-            path = timed_path(designs.get(name), op)
-            if path is None:
-                raise InputError(f"{op}() of design {name!r} is not timed")
-            rows = table.usable(path=path, loop="dependent", order="random")
-            by_share = {}
-            for share in sorted({row.dynamic for row in rows}):
-                own = [
-                    row for row in rows if row.dynamic == share and (row.run == run or share in (0.0, 1.0))
-                ]
-                if own:
-                    by_share[share], far = _by_entries(own, nr_descriptors)
-                    out |= far and len(own) > 1
-            if not by_share:
-                raise InputError(f"cost table {table.name or table.machine!r} has no usable rows of {path!r}")
-            total += weight * np.interp(shares, list(by_share), list(by_share.values()))
-        curves[name], beyond[name] = total, out
+        known = measured_numbers(table, [name], page_to_pfn=page_to_pfn, run=run)
+        at = min(max(nr_descriptors, known[0]), known[1]) if known else nr_descriptors
+        curves[name] = call_ns(table, name, shares, [at], page_to_pfn=page_to_pfn, run=run)[1, 0]
+        beyond[name] = at != nr_descriptors
     curve = pd.DataFrame(
         [
             (name, float(share), float(ns), beyond[name])
