@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import anywidget
 import ipywidgets as w
@@ -17,13 +17,14 @@ from workbench import designs, figures
 from workbench.errors import InputError
 from workbench.figures import inert
 from workbench.pages import plotly_gz
+from workbench.widgets.state import decode, encode
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 LIVE = "*The controls are live in JupyterLab: `make lab`, then run this cell.*"
-STATE_VERSION = 1
+STATE_VERSION = 1  # of an explorer that does not say its own
 STYLE = {"description_width": "128px"}
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -61,6 +62,11 @@ class Explorer:
     """
 
     views: ClassVar[Mapping[str, str]] = {}
+    #: Raised whenever a control goes, changes its meaning or starts elsewhere; ``migrations`` then tells how
+    #: a state of the version before becomes one of the next: version -> function from values to values. A
+    #: state string leaves out what was not moved: the function adds what started elsewhere then.
+    version: ClassVar[int] = STATE_VERSION
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], Mapping[str, Any]]]] = {}
     controls: dict[str, Any]
 
     def __init__(self, **values: Any):
@@ -83,17 +89,35 @@ class Explorer:
     def state(self) -> dict[str, Any]:
         """All controls as JSON-ready values, by scenario field."""
         found = {name: self._value(name) for name in self.controls}
-        return {"explorer": type(self).__name__, "version": STATE_VERSION, **found}
+        return {"explorer": type(self).__name__, "version": self.version, **found}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Explorer:
-        """The explorer that a state came from; an unknown field or version is an InputError."""
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The explorer that a state came from; an unknown field or version is an InputError.
+
+        A state of an older version is brought up to date by ``migrations``, step by step.
+        """
         values = dict(state)
         kind, version = values.pop("explorer", cls.__name__), values.pop("version", None)
-        if kind != cls.__name__ or version != STATE_VERSION:
-            raise InputError(f"state of {kind!r}, version {version!r}: this is {cls.__name__}, "
-                             f"version {STATE_VERSION}")
+        this = f"state of {kind!r}, version {version!r}: this is {cls.__name__}, version {cls.version}"
+        if kind != cls.__name__ or type(version) is not int or not 0 <= version <= cls.version:
+            raise InputError(this)
+        for step in range(version, cls.version):
+            if step not in cls.migrations:
+                raise InputError(f"{this}, and none that reads version {step}")
+            values = dict(cls.migrations[step](values))
         return cls(**values)
+
+    def state_string(self) -> str:
+        """The state as one line for an address or a mail: what is not where it starts (``widgets.state``)."""
+        now = self.state()
+        values = {name: now[name] for name in self.controls if now[name] != self._first[name]}
+        return encode(type(self).__name__, self.version, values)
+
+    @classmethod
+    def from_string(cls, line: str) -> Self:
+        """The explorer that ``state_string`` describes; whatever is wrong with the line is an InputError."""
+        return cls.from_state(decode(line))
 
     def reset(self) -> None:
         """All controls back to where they started."""
@@ -109,6 +133,9 @@ class Explorer:
                 self._assign(name, value)
             except (traitlets.TraitError, TypeError, ValueError) as error:
                 raise InputError(f"{name} = {value!r}: {error}") from None
+            kept = self._value(name)  # a slider clamps, a number casts, a design without a box is dropped
+            if sorted(kept) != sorted(set(value)) if isinstance(kept, list) else kept != value:
+                raise InputError(f"{name} = {value!r} would become {kept!r}")
 
     def _assign(self, name: str, value: Any) -> None:
         self.controls[name].value = tuple(value) if isinstance(self.controls[name], Several) else value
