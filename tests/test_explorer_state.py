@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import json
 import re
+import signal
+import threading
+import time
 from urllib.parse import quote
 
 import ipywidgets as w
@@ -14,7 +18,7 @@ from hypothesis import strategies as st
 
 from workbench import widgets
 from workbench.errors import InputError
-from workbench.widgets import Explorer, OverheadExplorer
+from workbench.widgets import Explorer, OverheadExplorer, base
 from workbench.widgets.base import Several, control
 from workbench.widgets.state import LONGEST, decode, encode
 
@@ -207,3 +211,123 @@ def test_controls_start_where_the_version_says(name):
     """A line leaves out what was not moved: a control may start elsewhere only in a new ``version``."""
     state = one(getattr(widgets, name.split(".")[0]))._first.copy()
     assert f"{state.pop('explorer')}.{state.pop('version')}" == name and state == STARTS[name]
+
+
+def drawn_for(explorer):
+    """What the figures were drawn from, which must be one state."""
+    states = [host.fig["layout"]["meta"]["state"] for host in explorer.hosts.values()]
+    assert all(state == states[0] for state in states)
+    return states[0]
+
+
+@pytest.mark.parametrize("cls", EXPLORERS, ids=lambda cls: cls.__name__)
+def test_presets_are_drawn_and_can_be_undone(cls):
+    explorer = cls()
+    start = explorer.state()
+    assert 2 <= len(explorer.presets) <= 4 and explorer.presets_list in explorer.widget.children[
+        explorer.widget.children.index(explorer.error) - 2].children
+    for name, values in explorer.presets.items():
+        explorer.presets_list.value = name
+        assert explorer.error.value == "" and explorer.presets_list.value == name, name
+        assert explorer.state() == {**start, **values}
+    steps = [explorer.state()]
+    while not explorer.undo_button.disabled:
+        explorer.undo_button.click()
+        steps.append(explorer.state())
+        assert explorer.error.value == "" and (not explorer.hosts or drawn_for(explorer) == steps[-1])
+    assert steps[-1] == start and len(steps) == len([v for v in explorer.presets.values() if v]) + 1
+    for step in steps[-2::-1]:
+        explorer.redo_button.click()
+        assert explorer.state() == step
+    assert explorer.redo_button.disabled
+
+
+def test_the_list_of_presets_names_no_preset_that_is_not_shown():
+    explorer = OverheadExplorer(machine="ram=64TiB,nodes=8", nr_pinned="0.0001%")
+    assert explorer.presets_list.value.startswith("64 TiB")
+    explorer.controls["nr_pinned"].value = "5%"
+    assert explorer.presets_list.value is None
+
+
+@pytest.fixture
+def aged(monkeypatch):
+    """An explorer of one slider, and a clock that stands still until it is moved."""
+    now = [100.0]
+    monkeypatch.setattr(base.time, "monotonic", lambda: now[0])
+    explorer = Aged()
+    return explorer, explorer.controls["pages"], now
+
+
+def test_a_drag_is_one_step_and_a_pause_ends_it(aged):
+    explorer, pages, now = aged
+    for value in (3, 4, 5):
+        pages.value, now[0] = value, now[0] + 0.4
+    now[0] += 2
+    for value in (6, 7):
+        pages.value, now[0] = value, now[0] + 0.4
+    explorer.undo()
+    assert pages.value == 5
+    explorer.undo()
+    assert pages.value == 2 and explorer.undo_button.disabled
+    explorer.undo()
+    assert pages.value == 2
+    explorer.redo()
+    assert pages.value == 5
+    pages.value = 9  # a new step leaves no way forward
+    assert explorer.redo_button.disabled
+    explorer.undo()
+    assert pages.value == 5
+
+
+def test_reset_can_be_undone_and_the_history_is_bounded(aged):
+    explorer, pages, now = aged
+    pages.value = 7
+    explorer.reset_button.click()
+    assert pages.value == 2
+    explorer.undo()
+    assert pages.value == 7
+    for step in range(3 * base.HISTORY):
+        now[0] += 5
+        pages.value = step % 10
+    for _ in range(base.HISTORY):
+        assert not explorer.undo_button.disabled
+        explorer.undo()
+    assert explorer.undo_button.disabled
+
+
+def test_an_interrupt_leaves_a_picture_that_says_so_and_the_next_move_draws_all():
+    explorer = OverheadExplorer(machine="ram=64GiB")
+    draw, started = explorer._draw, threading.Event()
+
+    def slow(changed):
+        draw(changed)  # figures of the new values are out already
+        started.set()
+        while True:
+            time.sleep(0.01)
+    explorer._draw = slow
+    seen = []
+    explorer.working.observe(lambda change: seen.append(change["new"]), "busy")
+    threading.Thread(target=lambda: started.wait(60) and _thread.interrupt_main(), daemon=True).start()
+    explorer.controls["nr_pinned"].value = "5%"
+    assert seen == [True, False]
+    assert "stopped; nothing is drawn" in explorer.error.value and 'role="alert"' in explorer.error.value
+    assert all(not host.fig["data"] for host in explorer.hosts.values()) and not explorer.tables
+    assert drawn_for(explorer) == explorer.state() and explorer.state()["nr_pinned"] == "5%"
+    explorer._draw = draw
+    explorer.undo()
+    assert explorer.error.value == "" and drawn_for(explorer)["nr_pinned"] == "0.1%"
+    assert all(host.fig["data"] for host in explorer.hosts.values())
+
+
+def test_an_interrupt_while_an_explorer_is_made_ends_the_cell(monkeypatch):
+    monkeypatch.setattr(Aged, "_draw", lambda self, changed: _thread.interrupt_main() or time.sleep(1))
+    with pytest.raises(KeyboardInterrupt):
+        Aged()
+
+
+def test_an_interrupt_while_the_rest_is_put_in_order_is_ignored():
+    before = signal.getsignal(signal.SIGINT)
+    with base.uninterrupted():
+        _thread.interrupt_main()
+        time.sleep(0.01)
+    assert signal.getsignal(signal.SIGINT) is before

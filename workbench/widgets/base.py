@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 
 LIVE = "*The controls are live in JupyterLab: `make lab`, then run this cell.*"
 STATE_VERSION = 1  # of an explorer that does not say its own
+HISTORY = 100  # steps that can be undone
+ONE_STEP_S = 1.0  # changes of one control that follow each other within that are one step: a drag
+STOPPED = "stopped; nothing is drawn. Move a control, or undo, to draw again"
 STYLE = {"description_width": "128px"}
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -52,13 +59,38 @@ class PlotHost(anywidget.AnyWidget):
             self.send({"send": "plotly.js"}, buffers=[plotly_gz()])
 
 
+class Working(anywidget.AnyWidget):
+    """Says that the kernel computes, and for how long, once that takes longer than a blink.
+
+    The kernel answers nothing while it computes, so Stop asks the server to interrupt it, as the square
+    button of JupyterLab does; Voila has no such request, and then it says so.
+    """
+
+    _esm = _TEMPLATES / "working.js"
+    busy = traitlets.Bool(False).tag(sync=True)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Few and quick lines that an interrupt may not cut short."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+
 class Explorer:
     """Controls by name, an error line, and the views that they drive. Subclasses say which, and draw.
 
     A subclass names its ``views`` in the order in which they stand below the controls, each ``"figure"`` or
     ``"text"``; makes its ``controls`` and then calls ``super().__init__``; and in ``_draw`` hands each view
     what it shows: ``self.show(name, figure)``, ``self.say(name, html)``, and for those who want the numbers,
-    ``self.tables[name] = table``.
+    ``self.tables[name] = table``. ``_layout`` arranges the controls above ``self.error`` and the views; the
+    row with presets, Undo, Redo and Reset comes in between by itself.
     """
 
     views: ClassVar[Mapping[str, str]] = {}
@@ -67,7 +99,10 @@ class Explorer:
     #: state string leaves out what was not moved: the function adds what started elsewhere then.
     version: ClassVar[int] = STATE_VERSION
     migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], Mapping[str, Any]]]] = {}
+    #: Starting points worth seeing, by name: the values of those controls that are not where they start.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     controls: dict[str, Any]
+    widget: w.Widget | None = None
 
     def __init__(self, **values: Any):
         self._quiet, self._blanked = False, True
@@ -76,20 +111,33 @@ class Explorer:
         self.hosts = {name: PlotHost() for name, kind in self.views.items() if kind == "figure"}
         self.texts = {name: w.HTML() for name, kind in self.views.items() if kind == "text"}
         self.error = w.HTML()
-        self.reset_button = w.Button(description="Reset", tooltip="All controls back to where they started",
-                                     icon="undo", layout={"width": "100px"})
-        self.reset_button.on_click(lambda _: self.reset())
-        for name, control in self.controls.items():
-            control.observe(functools.partial(self._changed, name), "value")
+        self.working = Working()
+        self.undo_button = _button("Undo", "One step back", self.undo)
+        self.redo_button = _button("Redo", "One step forward again", self.redo)
+        self.reset_button = _button("Reset", "All controls back to where they started", self.reset)
+        self.presets_list = control(w.Dropdown, "worth seeing", tooltip="Sets all controls",
+                                    options=[("", None), *((name, name) for name in self.presets)],
+                                    layout={"flex": "0 1 480px", "min_width": "280px"})
+        self.presets_list.observe(self._preset_picked, "value")
+        for name, one in self.controls.items():
+            one.observe(functools.partial(self._changed, name), "value")
         self._first = self.state()
+        self._past: deque[dict[str, Any]] = deque(maxlen=HISTORY)
+        self._future: list[dict[str, Any]] = []
+        self._last: tuple[str | None, float] = (None, 0.0)
+        self._at = self._values()
         with self._one_redraw():
             self._set(values)
-        self.widget = self._layout()
+        self._past.clear()  # there is no way back to before the first picture
+        self._show_history()
+        self.widget = self._assembled()
 
     def state(self) -> dict[str, Any]:
         """All controls as JSON-ready values, by scenario field."""
-        found = {name: self._value(name) for name in self.controls}
-        return {"explorer": type(self).__name__, "version": self.version, **found}
+        return {"explorer": type(self).__name__, "version": self.version, **self._values()}
+
+    def _values(self) -> dict[str, Any]:
+        return {name: self._value(name) for name in self.controls}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
@@ -121,8 +169,56 @@ class Explorer:
 
     def reset(self) -> None:
         """All controls back to where they started."""
+        self._start_from({})
+
+    def _start_from(self, values: Mapping[str, Any]) -> None:
+        """All controls to where they start, but for these."""
+        first = {name: self._first[name] for name in self.controls}
         with self._one_redraw():
-            self._set({k: v for k, v in self._first.items() if k in self.controls})
+            self._set({**first, **values})
+
+    def _preset_picked(self, change: Any) -> None:
+        if change["new"] is not None and change["new"] != self._preset_shown():
+            self._start_from(self.presets[change["new"]])
+
+    def _preset_shown(self) -> str | None:
+        """The preset that the controls stand at."""
+        first = {name: self._first[name] for name in self.controls}
+        return next((name for name, values in self.presets.items() if {**first, **values} == self._at), None)
+
+    def undo(self) -> None:
+        """One step back; the changes of a drag are one step."""
+        self._travel(self._past, self._future)
+
+    def redo(self) -> None:
+        """One step forward again, after ``undo``."""
+        self._travel(self._future, self._past)
+
+    def _travel(self, source: deque | list, target: deque | list) -> None:
+        while source and source[-1] == self._at:  # a drag that ended where it began
+            source.pop()
+        if source:
+            target.append(self._at)
+            self._at, self._last = source.pop(), (None, 0.0)
+            with self._one_redraw():
+                self._set(self._at)
+        self._show_history()
+
+    def _remember(self, changed: str | None) -> None:
+        """Before a drawing: a step of the history, unless this goes on with the last one."""
+        now = self._values()
+        if now != self._at:
+            name, when = self._last
+            self._last = (changed, time.monotonic())
+            if changed is None or changed != name or self._last[1] - when > ONE_STEP_S:
+                self._past.append(self._at)
+            self._at = now
+            self._future.clear()
+        self._show_history()
+
+    def _show_history(self) -> None:
+        self.undo_button.disabled, self.redo_button.disabled = not self._past, not self._future
+        self.presets_list.value = self._preset_shown()
 
     def _set(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
@@ -158,19 +254,42 @@ class Explorer:
             self.redraw(name)
 
     def redraw(self, changed: str | None = None) -> None:
-        """Compute and draw; whatever goes wrong is said in the error line."""
+        """Compute and draw; whatever goes wrong is said in the error line.
+
+        An interrupt of the kernel ends the drawing and leaves a picture that says so. In a cell that makes
+        an explorer it goes on to end the cell.
+        """
+        try:
+            self._remember(changed)
+            self.working.busy = True
+            trouble = self._trouble(changed)
+            with uninterrupted():
+                self._settle(trouble)
+        except KeyboardInterrupt:
+            with uninterrupted():
+                self._settle(STOPPED)
+            if self.widget is None:
+                raise
+
+    def _trouble(self, changed: str | None) -> str:
+        """Draw; what went wrong."""
         try:
             self._draw(None if self._blanked else changed)
         except InputError as error:
-            self._fail(str(error))
+            return str(error)
         except Exception as error:  # a bug of ours must not leave an old picture under new labels
-            self._fail(f"{type(error).__name__}: {error}")
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _settle(self, trouble: str) -> None:
+        """What is left of a drawing: the picture and no error, or the error and no picture."""
+        if trouble:
+            self.error.value = f'<div role="alert" class="workbench-note">{inert(trouble)}</div>'
+            self._blank("Nothing is drawn: the computation was stopped." if trouble is STOPPED else
+                        "Nothing is drawn: the input above cannot be used.")
         else:
             self.error.value, self._blanked = "", False
-
-    def _fail(self, why: str) -> None:
-        self.error.value = f'<div role="alert" class="workbench-note">{inert(why)}</div>'
-        self._blank("Nothing is drawn: the input above cannot be used.")
+        self.working.busy = False
 
     def show(self, name: str, figure: go.Figure) -> None:
         """A figure for one of the views; it carries the state that it was drawn from."""
@@ -195,8 +314,18 @@ class Explorer:
         """Hand every view what it shows; only those that ``changed`` moves where that is a control's name."""
         raise NotImplementedError
 
-    def _layout(self) -> w.Widget:
+    def _layout(self) -> w.Box:
         raise NotImplementedError
+
+    def _assembled(self) -> w.Box:
+        """The layout, and the rows that all explorers share in front of the error line."""
+        root = self._layout()
+        buttons = [button for button in (self.undo_button, self.redo_button, self.reset_button)
+                   if button not in _inside(root)]
+        bar = w.Box([*([self.presets_list] if self.presets else []), *buttons], layout=WRAP)
+        at = root.children.index(self.error) if self.error in root.children else 0
+        root.children = (*root.children[:at], bar, self.working, *root.children[at:])
+        return root
 
     def view_widgets(self) -> list[w.Widget]:
         """The views, in their order."""
@@ -218,6 +347,18 @@ class Explorer:
             display(self.widget)
 
 
+def _button(name: str, tooltip: str, act: Callable[[], None]) -> w.Button:
+    button = w.Button(description=name, tooltip=tooltip, layout={"width": "72px"})
+    button.on_click(lambda _: act())
+    return button
+
+
+def _inside(box: w.Widget) -> Iterator[w.Widget]:
+    yield box
+    for child in getattr(box, "children", ()):
+        yield from _inside(child)
+
+
 class Several(traitlets.HasTraits):
     """Check boxes as one control: ``value`` is a tuple of the ticked names."""
 
@@ -225,12 +366,13 @@ class Several(traitlets.HasTraits):
 
     def __init__(self, boxes: Mapping[str, w.Checkbox]):
         super().__init__()
-        self.boxes = boxes
+        self.boxes, self._ticking = boxes, False
         for box in boxes.values():
             box.observe(self._ticked, "value")
 
     def _ticked(self, _: Any) -> None:
-        self.value = tuple(name for name, box in self.boxes.items() if box.value)
+        if not self._ticking:
+            self.value = tuple(name for name, box in self.boxes.items() if box.value)
 
     @traitlets.validate("value")
     def _known(self, proposal: Any) -> tuple[str, ...]:
@@ -240,8 +382,12 @@ class Several(traitlets.HasTraits):
 
     @traitlets.observe("value")
     def _tick(self, change: Any) -> None:
-        for name, box in self.boxes.items():
-            box.value = name in change["new"]
+        self._ticking = True  # the boxes follow, and are not followed
+        try:
+            for name, box in self.boxes.items():
+                box.value = name in change["new"]
+        finally:
+            self._ticking = False
 
 
 def control(kind: Callable[..., w.Widget], description: str, **traits: Any) -> Any:

@@ -15,6 +15,8 @@ class ClaimsExplorer(Explorer):
     """Published figures, recomputed: sorted and filtered, each row opening its computation."""
 
     views: ClassVar = {"claims": "text"}
+    presets: ClassVar = {"what does not hold": {"verdict": "differs"},
+                         "what cannot be counted": {"verdict": "measured elsewhere"}}
     SORTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "id": lambda row: row.id, "verdict": lambda row: (row.verdict, row.id),
         "unit": lambda row: (row.unit, row.id), "quantity": lambda row: (row.quantity, row.id),
@@ -40,7 +42,7 @@ class ClaimsExplorer(Explorer):
         self.tables = {"claims": pd.DataFrame([row.to_dict() for row in rows])}
 
     def _layout(self) -> w.Widget:
-        bar = w.Box([self.controls["verdict"], self.controls["sort"], self.reset_button])
+        bar = w.Box([self.controls["verdict"], self.controls["sort"]])
         return w.VBox([bar, self.error, *self.view_widgets()])
 
 

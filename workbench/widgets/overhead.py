@@ -41,6 +41,17 @@ class OverheadExplorer(Explorer):
     """
 
     views: ClassVar = {"by_part": "figure", "percent": "figure", "pinned": "figure", "table": "text"}
+    presets: ClassVar = {
+        "1 TiB server, 0.1 % pinned": {
+            "machine": SPECS[0],
+            "designs": ["static", "hvo", "proxy_bit", "dynamic_page", "flag_side_table"]},
+        "128 GiB GPU behind a 24 GiB host, 1 % in use": {
+            "machine": "ram=24GiB,device=128GiB@1TiB", "describe_device": True, "nr_device_used": "1%",
+            "designs": ["static", "altmap", "dynamic_page"]},
+        "64 TiB, 8 nodes, a millionth of it pinned": {"machine": SPECS[1], "nr_pinned": "0.0001%"},
+        "1 TiB, pinned in 2 MiB runs: the XArray gets cheap": {
+            "machine": SPECS[0], "nr_pinned": "1%", "run_pages": 512},
+    }
 
     def __init__(self, **values: Any):
         from workbench.memory.pagemix import ASSUMED
@@ -129,7 +140,7 @@ class OverheadExplorer(Explorer):
         left = w.VBox([self.preset.widget, c["machine"], c["kernel"], c["mix"]], layout=HALF)
         right = w.VBox([c["nr_pinned"], self.readout, c["run_pages"], c["folio_order"], c["pfn_map"]],
                        layout=HALF)
-        device = w.HBox([c["describe_device"], c["nr_device_used"], self.reset_button], layout=WRAP)
+        device = w.HBox([c["describe_device"], c["nr_device_used"]], layout=WRAP)
         return w.VBox([w.Box([left, right], layout=WRAP), design_row(c["designs"]), device, self.error,
                        *self.view_widgets()])
 
@@ -292,6 +303,11 @@ class MixExplorer(Explorer):
     """Memdescs against today's struct page on a page mix set by sliders; what is left of 100 % is free."""
 
     views: ClassVar = {"percent": "figure", "table": "text"}
+    presets: ClassVar = {
+        "all in 4 KiB pages": {"anon:0": 60, "anon:9": 0, "file:0": 35, "file:4": 0},
+        "all in 2 MiB folios": {"anon:0": 0, "anon:9": 60, "file:0": 0, "file:4": 0, "file:9": 35},
+        "hugetlb host": {"anon:0": 5, "anon:9": 0, "file:0": 2, "file:4": 0, "hugetlb:9": 90, "slab:3": 1},
+    }
     KINDS = ("anon:0", "anon:4", "anon:9", "file:0", "file:4", "file:9", "hugetlb:9", "slab:0", "slab:3")
 
     def __init__(self, **values: Any):
@@ -318,4 +334,4 @@ class MixExplorer(Explorer):
     def _layout(self) -> w.Widget:
         boxes = [w.Box([c], layout=HALF) for c in self.controls.values()]
         sliders = w.Box(boxes, layout=WRAP)
-        return w.VBox([sliders, self.reset_button, self.error, *self.view_widgets()])
+        return w.VBox([sliders, self.error, *self.view_widgets()])

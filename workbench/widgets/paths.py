@@ -42,6 +42,12 @@ class PathsExplorer(Explorer):
 
     views: ClassVar = {"readout": "text", "share": "figure", "paths": "figure", "latency": "figure",
                        "model": "figure"}  # fmt: skip
+    presets: ClassVar = {
+        "hardly any dynamic page": {"dynamic": 0.1},
+        "half of the calls are dynamic, one by one: the branch is a coin": {"dynamic": 50},
+        "half are dynamic, in rows of 64: the branch is predicted": {"dynamic": 50, "run": 64},
+        "a million descriptors, all dynamic": {"dynamic": 100, "nr_descriptors": 1_000_000},
+    }
 
     def __init__(self, **values: Any):
         self.controls = {
@@ -96,7 +102,7 @@ class PathsExplorer(Explorer):
         c = self.controls
         left = w.VBox([self.preset.widget, c["table"], c["run"]], layout=HALF)
         right = w.VBox([c["dynamic"], c["page_to_pfn"], c["nr_descriptors"]], layout=HALF)
-        return w.VBox([w.Box([left, right], layout=WRAP), design_row(c["designs"], self.reset_button),
+        return w.VBox([w.Box([left, right], layout=WRAP), design_row(c["designs"]),
                        self.error, *self.view_widgets()])  # fmt: skip
 
 

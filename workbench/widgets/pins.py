@@ -91,6 +91,13 @@ class PinsExplorer(Explorer):
 
     views: ClassVar = {"readout": "text", "over_time": "figure", "pool": "figure", "lifetimes": "figure",
                        "heat": "figure", "clusters": "figure", "table": "text"}  # fmt: skip
+    presets: ClassVar = {
+        "fio: few folios, pinned again and again": {},
+        "a mixed load, recorded with losses": {"trace": "pins-mixed-lossy-kprobe"},
+        "a mixed load, a descriptor for each page": {
+            "trace": "pins-mixed-lossy-kprobe", "granularity": "page"},
+        "a pool of one, refilled after 10 ms": {"pool_size": 1, "refill_ns": 10_000_000},
+    }
 
     def __init__(self, **values: Any):
         self.controls = {
@@ -167,7 +174,7 @@ class PinsExplorer(Explorer):
     def _layout(self) -> w.Widget:
         c = self.controls
         left = w.VBox([self.preset.widget, c["trace"], c["pfn_map"], c["granularity"]], layout=HALF)
-        right = w.VBox([c["pool_size"], c["refill_ns"], c["recycle"], self.reset_button], layout=HALF)
+        right = w.VBox([c["pool_size"], c["refill_ns"], c["recycle"]], layout=HALF)
         return w.VBox(
             [w.Box([left, right], layout=WRAP), design_row(c["designs"]), self.error, *self.view_widgets()]
         )

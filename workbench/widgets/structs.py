@@ -29,6 +29,12 @@ class StructExplorer(Explorer):
     """
 
     views: ClassVar = {"layout": "figure", "pahole": "text"}
+    presets: ClassVar = {
+        "struct dynamic_page, as mailed": {},
+        "the same without -fms-extensions: the page is lost": {"ms_extensions": False},
+        "struct page of 6.12": {"kernel": "amd64_6.12.117-1", "text": ""},
+        "a folio": {"kernel": "amd64_6.12.117-1", "name": "folio", "text": ""},
+    }
 
     def __init__(self, **values: Any):
         self.controls = {
@@ -67,7 +73,7 @@ class StructExplorer(Explorer):
 
     def _layout(self) -> w.Widget:
         c = self.controls
-        right = w.VBox([c["kernel"], c["name"], c["ms_extensions"], self.reset_button], layout=HALF)
+        right = w.VBox([c["kernel"], c["name"], c["ms_extensions"]], layout=HALF)
         controls = w.Box([w.Box([c["text"]], layout=HALF), right], layout=WRAP)
         return w.VBox([controls, self.error, *self.view_widgets()])
 
@@ -115,6 +121,11 @@ class FlagBudgetExplorer(Explorer):
     """Is there a bit for PG_dynamic? The bits of ``page->flags`` that a configuration leaves free."""
 
     views: ClassVar = {"answer": "text", "bits": "figure"}
+    presets: ClassVar = {
+        "a distribution's kernel with 8192 CPUs": {"nr_cpus": 8192, "nodes_shift": 10},
+        "classic sparsemem, the section in the flags": {"section_bits": 19, "nodes_shift": 6},
+        "hardware tags": {"kasan": "hw_tags"},
+    }
 
     def __init__(self, **values: Any):
         self.controls = {
@@ -170,5 +181,5 @@ class FlagBudgetExplorer(Explorer):
         c = self.controls
         left = w.VBox([c[n] for n in ("kernel", "nr_page_flags", "nr_zones", "nodes_shift")], layout=HALF)
         right = w.VBox([c[n] for n in ("nr_cpus", "section_bits", "kasan")], layout=HALF)
-        switches = w.HBox([c["numa_balancing"], c["lru_gen"], self.reset_button])
+        switches = w.HBox([c["numa_balancing"], c["lru_gen"]])
         return w.VBox([w.Box([left, right], layout=WRAP), switches, self.error, *self.view_widgets()])

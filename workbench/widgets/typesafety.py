@@ -36,6 +36,11 @@ class MistakesExplorer(Explorer):
     """A mistake and a design: every call site that can have it, its source, the compiler's own words."""
 
     views: ClassVar = {"matrix": "figure", "sites": "text"}
+    presets: ClassVar = {
+        "a pin dropped with put_page(): typed, gcc stops": {},
+        "the same today: silent": {"design": "foll_pin"},
+        "a page kept in an XArray: the tag bit is lost": {"mistake": "xarray_store", "design": "proxy_bit"},
+    }
 
     def __init__(self, **values: Any):
         found = cells()
@@ -60,7 +65,7 @@ class MistakesExplorer(Explorer):
         self.say("sites", opened([r for r in found if (r["mistake"], r["design"]) == (mistake, design)]))
 
     def _layout(self) -> w.Widget:
-        bar = w.Box([*self.controls.values(), self.reset_button], layout=WRAP)
+        bar = w.Box([*self.controls.values()], layout=WRAP)
         return w.VBox([bar, self.error, *self.view_widgets()])
 
 
