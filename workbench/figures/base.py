@@ -120,12 +120,14 @@ def dressed(title: str, height: int, data: list[dict[str, Any]], *, file: str, a
 def wrapped(note: str, width: int = 100) -> str:
     """A note as lines of a subtitle, escaped; `dressed` makes room for them.
 
+    A blank before the ``<br>`` says that the line may go on: fit.js breaks it anew at the width there is.
+
     Examples
     --------
     >>> wrapped("a <b> c", width=5)
-    'a &lt;b&gt;<br>c'
+    'a &lt;b&gt; <br>c'
     """
-    return "<br>".join(inert(line) for line in textwrap.wrap(note, width))
+    return " <br>".join(inert(line) for line in textwrap.wrap(note, width))
 
 
 def panels(heights: Sequence[int], gap: int) -> list[tuple[float, float]]:

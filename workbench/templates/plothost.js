@@ -46,6 +46,20 @@ function themed(layout, el) {
   return themed;
 }
 
+// PNG and SVG as on paper: the figure's own colours, whatever the notebook's.
+function downloads(library, figure) {
+  const one = (format, icon) => ({
+    name: `to ${format}`, title: `Download as ${format.toUpperCase()}`, icon,
+    click: (plot) => {
+      const { data, layout } = structuredClone(figure());
+      fit(layout, plot.clientWidth);
+      library.downloadImage({ data, layout }, { format, scale: format === "png" ? 2 : 1, width: layout.width,
+        height: layout.height, filename: layout.meta?.file ?? "workbench" });
+    },
+  });
+  return [one("png", library.Icons.camera), one("svg", library.Icons.disk)];
+}
+
 function render({ model, el }) {
   const note = document.createElement("div");
   const plot = document.createElement("div");
@@ -76,8 +90,8 @@ function render({ model, el }) {
     } else {
       drawn = picture;
       await library.react(plot, data, themed(layout, el), {
-        displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-        toImageButtonOptions: { format: "png", filename: meta?.file ?? "workbench", scale: 2 },
+        displaylogo: false, modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d", "autoScale2d"],
+        modeBarButtonsToAdd: downloads(library, () => model.get("fig")),
       });
     }
   };

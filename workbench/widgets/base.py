@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ from workbench import designs, figures
 from workbench.errors import InputError
 from workbench.figures import inert
 from workbench.pages import plotly_gz
+from workbench.widgets.sharing import ShareRow, csv_text
 from workbench.widgets.state import decode, encode
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ class Explorer:
         self.texts = {name: w.HTML() for name, kind in self.views.items() if kind == "text"}
         self.error = w.HTML()
         self.working = Working()
+        self.share_row = ShareRow(self._shared, self._csv)
         self.undo_button = _button("Undo", "One step back", self.undo)
         self.redo_button = _button("Redo", "One step forward again", self.redo)
         self.reset_button = _button("Reset", "All controls back to where they started", self.reset)
@@ -289,7 +292,78 @@ class Explorer:
                         "Nothing is drawn: the input above cannot be used.")
         else:
             self.error.value, self._blanked = "", False
+        self.share_row.renew()
         self.working.busy = False
+
+    def title(self) -> str:
+        """What the mail is about, in one line."""
+        return (type(self).__doc__ or type(self).__name__).splitlines()[0].rstrip(".")
+
+    def setup(self) -> dict[str, str]:
+        """What the numbers belong to, for the mail; by default every control by its label."""
+        def said(name: str) -> str:
+            value = self._value(name)
+            return ", ".join(value) if isinstance(value, list) else str(getattr(
+                self.controls[name], "label", value))
+        return {getattr(one, "description", "") or name: said(name) for name, one in self.controls.items()}
+
+    def command(self) -> str:
+        """A shell line that prints the mail's table; "" where the command line has none."""
+        return ""
+
+    def result(self) -> tuple[pd.DataFrame, Mapping[str, str] | None]:
+        """The mail's table, and its columns with their headings (None: all of them)."""
+        return next(iter(self.tables.values())), None
+
+    def notes(self) -> list[str]:
+        """What the table leaves out or assumes."""
+        return []
+
+    def sources(self) -> list[str]:
+        """Where the numbers come from."""
+        return []
+
+    def mail(self) -> str:
+        """The result as plain text for a mailing list: at most 72 columns of ASCII, with the state in it."""
+        from workbench import __version__
+        from workbench.argument import mail_note
+
+        if self._blanked or not self.tables:
+            raise InputError("nothing is drawn, so there is nothing to send")
+        table, columns = self.result()
+        if columns:
+            table = table[list(columns)].rename(columns=dict(columns))
+        setup = {name: value for name, value in self.setup().items() if value}
+        setup |= {"state": self.state_string(), "by": f"page-workbench {__version__}"}
+        return mail_note(self.title(), setup=setup, command=self.command(), table=table,
+                         notes=self.notes(), sources=self.sources())
+
+    def python(self) -> str:
+        """The Python line that makes this explorer again."""
+        return f"{type(self).__name__}.from_string({self.state_string()!r})"
+
+    def csv(self, name: str) -> str:
+        """One of the tables as CSV (``widgets.sharing.csv_text``)."""
+        if name not in self.tables:
+            raise InputError(f"no table {name!r}; there are {', '.join(self.tables) or 'none'}")
+        return csv_text(self.tables[name])
+
+    def _csv(self, name: str) -> tuple[str, str]:
+        own = re.sub("(?<!^)(?=[A-Z])", "-", type(self).__name__.removesuffix("Explorer")).lower()
+        try:
+            return f"{own}-{name.replace(' ', '-')}.csv", self.csv(name)
+        except InputError as error:
+            return "nothing.csv", f"{error}\r\n"
+
+    def _shared(self) -> dict[str, Any]:
+        """What the open row shows."""
+        found: dict[str, Any] = {"tables": list(self.tables)}
+        for name, said in (("mail", self.mail), ("state", self.state_string), ("python", self.python)):
+            try:
+                found[name] = said()
+            except InputError as error:
+                found[name] = str(error)
+        return found
 
     def show(self, name: str, figure: go.Figure) -> None:
         """A figure for one of the views; it carries the state that it was drawn from."""
@@ -324,7 +398,7 @@ class Explorer:
                    if button not in _inside(root)]
         bar = w.Box([*([self.presets_list] if self.presets else []), *buttons], layout=WRAP)
         at = root.children.index(self.error) if self.error in root.children else 0
-        root.children = (*root.children[:at], bar, self.working, *root.children[at:])
+        root.children = (*root.children[:at], bar, self.share_row, self.working, *root.children[at:])
         return root
 
     def view_widgets(self) -> list[w.Widget]:

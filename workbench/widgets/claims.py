@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
 from workbench.figures import inert
 from workbench.widgets.base import Explorer, control
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ClaimsExplorer(Explorer):
@@ -40,6 +44,17 @@ class ClaimsExplorer(Explorer):
         rows = sorted((row for row in self.rows if wanted in ("all", row.verdict)), key=key)
         self.say("claims", claims_table(rows))
         self.tables = {"claims": pd.DataFrame([row.to_dict() for row in rows])}
+
+    def title(self) -> str:
+        return "Published figures, recomputed"
+
+    def command(self) -> str:
+        """``workbench claims``, of those that are shown."""
+        ids = [] if self._value("verdict") == "all" else sorted(self.tables["claims"]["id"])
+        return shlex.join(["workbench", "claims", *ids])
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        return self.tables["claims"], {name: name for name in ("id", "stated", "computed", "unit", "verdict")}
 
     def _layout(self) -> w.Widget:
         bar = w.Box([self.controls["verdict"], self.controls["sort"]])

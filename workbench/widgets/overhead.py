@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +31,9 @@ SPECS = ("ram=1TiB,nodes=2,hole=3GiB-4GiB", "ram=64TiB,nodes=8",
 SHARES = ("0%", *(f"{digit * 10.0 ** power:.6f}".rstrip("0").rstrip(".") + "%"
                   for power in range(-6, 2) for digit in (1, 2, 5)), "100%")
 DEVICE_TITLE = "pages in use, % of pmem and device memory"
+#: Columns of a mail's table, and their headings.
+BYTES = {"design": "design", "total_bytes": "bytes", "bytes_per_page": "bytes per page",
+         "percent_of_ram": "% of RAM"}
 LARGEST_SLAB_BYTES = 4096 << 3  # slub_max_order 3, PAGE_ALLOC_COSTLY_ORDER, mm/slub.c, v6.12
 
 
@@ -130,6 +134,38 @@ class OverheadExplorer(Explorer):
             curve, crossings, at, **({"x_title": DEVICE_TITLE} if of_device else {})))
         self.say("table", exact_table(self.rows))
         self.tables = {"designs": self.rows, "against pinned": curve, "break even": crossings}
+
+    def title(self) -> str:
+        return "What designs cost in memory"
+
+    def setup(self) -> dict[str, str]:
+        first, row = self.scenarios()[0], self.tables["designs"].iloc[0]
+        found = {"machine": self._value("machine"), "RAM": f"{machine_of(first).nr_pages_ram:,} pages",
+                 "kernel": row["kernel"],
+                 "pinned": f"{row['nr_pinned']:,} pages ({self._value('nr_pinned')})",
+                 "in runs of": f"{first.run_pages:,} pages, folio order {first.folio_order}",
+                 "pfn map": first.pfn_map, "page mix": self._value("mix") or "the machine's own"}
+        if first.describe_device:
+            found["pmem, device"] = f"described, {self._value('nr_device_used')} in use"
+        return found
+
+    def command(self) -> str:
+        """``workbench overhead`` with the same inputs; it has no page mix."""
+        value = {name: self._value(name) for name in self.controls}
+        words = ["workbench", "overhead", value["machine"], "--design", *value["designs"],
+                 "--pinned", value["nr_pinned"], "--map", value["pfn_map"]]
+        words += ["--kernel", value["kernel"]] if value["kernel"] else []
+        words += ["--run-pages", str(value["run_pages"])] if value["run_pages"] > 1 else []
+        words += ["--folio-order", str(value["folio_order"])] if value["folio_order"] else []
+        if value["describe_device"]:
+            words += ["--describe-device", "--device-used", value["nr_device_used"]]
+        return "" if value["mix"] else shlex.join(words)
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        return self.tables["designs"], BYTES
+
+    def notes(self) -> list[str]:
+        return notes_of(self.tables["designs"])
 
     def _blank(self, why: str) -> None:
         super()._blank(why)
@@ -284,11 +320,16 @@ def exact_table(table: pd.DataFrame) -> str:
     head, *body = ["".join(f'<{tag} style="text-align:{"right" if place else "left"};padding:2px 10px">'
                            f"{inert(text)}</{tag}>" for place, text in enumerate(row))
                    for row, tag in zip(cells, ["th"] + ["td"] * len(cells), strict=False)]
-    notes = dict.fromkeys(note for row in table["notes"] for note in str(row).split("; ") if note)
+    notes = notes_of(table)
     style = "font-variant-numeric:tabular-nums;line-height:1.5;margin:8px 0;white-space:nowrap"
     return (f'<div style="overflow-x:auto"><table style="{style}">'
             f"<thead><tr>{head}</tr></thead><tbody><tr>{'</tr><tr>'.join(body)}</tr></tbody></table>"
             f"<ul>{''.join(f'<li>{inert(note)}</li>' for note in notes)}</ul></div>")
+
+
+def notes_of(table: pd.DataFrame) -> list[str]:
+    """What scenarios leave out or assume, each once."""
+    return list(dict.fromkeys(note for row in table["notes"] for note in str(row).split("; ") if note))
 
 
 def _readout(table: pd.DataFrame, machine: Any, of_device: bool) -> str:
@@ -330,6 +371,19 @@ class MixExplorer(Explorer):
         self.show("percent", figures.percent_of_ram(self.rows))
         self.say("table", exact_table(self.rows))
         self.tables = {"designs": self.rows}
+
+    def title(self) -> str:
+        return "Memdescs against struct page on a page mix"
+
+    def setup(self) -> dict[str, str]:
+        return {"machine": "ram=1TiB", "page mix": ", ".join(
+            f"{kind} {self._value(kind):g} %" for kind in self.KINDS if self._value(kind))}
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        return self.tables["designs"], BYTES
+
+    def notes(self) -> list[str]:
+        return notes_of(self.tables["designs"])
 
     def _layout(self) -> w.Widget:
         boxes = [w.Box([c], layout=HALF) for c in self.controls.values()]

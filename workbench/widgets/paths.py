@@ -98,6 +98,24 @@ class PathsExplorer(Explorer):
             self.show("latency", figures.latency(self.tables["latency"], table.caches, note=note))
             self.show("model", figures.model_checks(self.tables["cost model"], note=note))
 
+    def title(self) -> str:
+        return "What page_to_pfn() and pfn_to_page() cost"
+
+    def setup(self) -> dict[str, str]:
+        said = {**super().setup(), "measured on": whose(self.table())}
+        return {"cost table": said.pop(self.controls["table"].description), **said}
+
+    def result(self) -> tuple[pd.DataFrame, None]:
+        """ns of a call at the chosen share of dynamic calls, per design."""
+        curve, at = self.tables["share of dynamic calls"], self._value("dynamic") / 100
+        rows = [(design, round(float(np.interp(at, line["share"], line["ns"])), 3))
+                for design, line in curve.groupby("design", sort=False)]
+        return pd.DataFrame(rows, columns=["design", "ns a call"]), None
+
+    def notes(self) -> list[str]:
+        beyond = self.tables["share of dynamic calls"]["extrapolated"].any()
+        return ["Some sizes lie beyond the measured ones."] if beyond else []
+
     def _layout(self) -> w.Widget:
         c = self.controls
         left = w.VBox([self.preset.widget, c["table"], c["run"]], layout=HALF)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -163,6 +165,7 @@ class PinsExplorer(Explorer):
                 "over_time", figures.pins_over_time(timeline, kept, nodes_of=label, note=found.caveat)
             )
             self.say("table", peaks_table(found, chosen, self._value("pfn_map")))
+            self.tables["designs"] = peaks(found, chosen, self._value("pfn_map"))
             self.tables |= {"over time": timeline, "bytes over time": kept}
             if changed not in ("designs", "pfn_map"):
                 self.tables |= {"lifetimes": found.lifetimes(), "clusters": found.clusters()}
@@ -170,6 +173,32 @@ class PinsExplorer(Explorer):
                 self.show("heat", figures.pfn_heat(_heat(trace, _stamp(trace)), note=found.caveat))
                 self.show("clusters", figures.clusters(self.tables["clusters"], note=found.caveat))
         self.show("pool", figures.pool_size(pool, self._value("pool_size"), note=found.caveat))
+
+    def title(self) -> str:
+        return "What real pins look like, and what designs keep for them"
+
+    def setup(self) -> dict[str, str]:
+        said = super().setup()
+        return {"trace": said.pop(self.controls["trace"].description), **said}
+
+    def command(self) -> str:
+        """``workbench replay`` with the same inputs; it has no pool."""
+        value = {name: self._value(name) for name in self.controls}
+        return shlex.join(["workbench", "replay", value["trace"].strip(), "--design", *value["designs"],
+                           "--map", value["pfn_map"], "--granularity", value["granularity"]])
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """What each design kept at its peak."""
+        return self.tables["designs"], {
+            "design": "design", "map": "pfn map", "descriptor_bytes": "descriptor bytes",
+            "peak_descriptors": "descriptors at the peak", "peak_bytes": "bytes at the peak"}
+
+    def notes(self) -> list[str]:
+        found = self.replay()
+        size, pool = self._value("pool_size"), self.tables["pools"]
+        slow = pool[pool["size"] == size]["slow_percent"].iloc[0]
+        pools = f"Pool of {size:,} descriptors a CPU, refill assumed: {slow:.3g} % of pins are slow."
+        return [note for note in (found.caveat, pools) if note]
 
     def _layout(self) -> w.Widget:
         c = self.controls
@@ -192,6 +221,16 @@ def _readout(found: Replay, pool: pd.Series) -> str:
     )
     worst = f"<b>{inert(found.caveat)}</b><br>" if found.caveat else ""
     return f'<div style="line-height:1.5;margin:4px 0 4px 12px">{worst}{text}</div>'
+
+
+def peaks(found: Replay, chosen: Sequence[str], pfn_map: str) -> pd.DataFrame:
+    """What each design kept at its peak, one row each."""
+    import pandas as pd
+
+    names = ["design", "map", "descriptor_bytes", "peak_descriptors", "descriptors_allocated", "peak_bytes",
+             "peak_bytes_event", "exact"]  # fmt: skip
+    rows = [row for row in found.designs if row.design in chosen and row.map in ("", pfn_map)]
+    return pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
 
 
 def peaks_table(found: Replay, chosen: list[str], pfn_map: str) -> str:

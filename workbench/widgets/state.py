@@ -18,7 +18,8 @@ long text      ``*z`` and base64url of its zlib stream, where that is shorter
 =============  =======================================================================
 
 There is no ``%``, no ``+`` and no blank, so that nothing changes where an address is escaped or unescaped
-once too often; what a mail client did to the line (broken it, escaped it) is undone on reading. ``end`` tells
+once too often; what a mail client did to the line (broken it, quoted it, escaped it) is undone on
+reading. ``end`` tells
 a line that was cut off from a whole one.
 """
 
@@ -70,7 +71,7 @@ def decode(line: str) -> dict[str, Any]:
     if not isinstance(line, str) or len(line) > 3 * LONGEST:
         what = f"{len(line):,} characters" if isinstance(line, str) else f"{type(line).__name__}"
         raise InputError(f"a state string is text of at most {LONGEST:,} characters, not {what}")
-    line = "".join(line.split()).removeprefix("#")
+    line = re.sub(r"[\s\\<>]+", "", line).removeprefix("#")
     head, *fields = (unquote(line) if "%" in line else line).split("~")
     known = re.fullmatch(r"([A-Za-z]\w*)\.(\d{1,4})", head, re.ASCII)
     if not known:

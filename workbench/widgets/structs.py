@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
@@ -70,6 +71,28 @@ class StructExplorer(Explorer):
                            for text in struct.warnings)
         self.say("pahole", f'{warnings}<pre style="line-height:1.35">{html.escape(struct.pahole())}</pre>')
         self.tables = {"members": pd.DataFrame(struct.to_dict()["members"])}
+
+    def title(self) -> str:
+        return f"Layout of struct {self.struct().name}"
+
+    def setup(self) -> dict[str, str]:
+        return {"kernel": self._value("kernel"), "-fms-extensions": str(self._value("ms_extensions")),
+                "C source": " ".join(self._value("text").split())[:200]}
+
+    def command(self) -> str:
+        """``workbench struct`` for a kernel's own struct; pasted source is in the state."""
+        if self._value("text").strip():
+            return ""
+        return shlex.join(["workbench", "struct", self._value("name").strip() or "page",
+                           "--kernel", self._value("kernel")])
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """Members and where they are; the size is a note."""
+        return self.tables["members"], {name: name for name in ("name", "type", "offset", "size")}
+
+    def notes(self) -> list[str]:
+        struct = self.struct()
+        return [f"size {struct.size} bytes, alignment {struct.align} bytes", *map(str, struct.warnings)]
 
     def _layout(self) -> w.Widget:
         c = self.controls
@@ -175,7 +198,19 @@ class FlagBudgetExplorer(Explorer):
         grown = " last_cpupid does not fit: struct page grows." if budget.last_cpupid_evicted else ""
         word = f"{budget.free_bits} bits are free: " if budget.free_bits != 1 else "1 bit is free: "
         fits = "PG_dynamic fits." if budget.free_bits else "no bit is left for PG_dynamic."
+        self._answer = f"{word}{fits}{grown}"
         self.say("answer", f"<b>{word}{fits}</b>{grown}")
+
+    def title(self) -> str:
+        return "Is there a bit for PG_dynamic in page->flags?"
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """Bits by what uses them."""
+        table = self.tables["flag bits"]
+        return table[table["config"] == table["config"].iloc[0]], {"field": "field", "bits": "bits"}
+
+    def notes(self) -> list[str]:
+        return [self._answer]
 
     def _layout(self) -> w.Widget:
         c = self.controls

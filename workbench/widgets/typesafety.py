@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,6 +64,24 @@ class MistakesExplorer(Explorer):
         self.show("matrix", figures.mistake_matrix(self.tables["matrix"], note=found[0]["compiler"]))
         mistake, design = self._value("mistake"), self._value("design")
         self.say("sites", opened([r for r in found if (r["mistake"], r["design"]) == (mistake, design)]))
+
+    def title(self) -> str:
+        return "What a compiler says of a mistake at a call site"
+
+    def setup(self) -> dict[str, str]:
+        return {**super().setup(), "compiler": self.tables["cells"]["compiler"].iloc[0]}
+
+    def command(self) -> str:
+        """``workbench typesafety`` for the chosen mistake and design."""
+        words = ["workbench", "typesafety", "--design", self._value("design"),
+                 "--mistake", self._value("mistake")]
+        return shlex.join(words + ([] if self._value("ms_extensions") else ["--no-ms-extensions"]))
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """The call sites of the chosen mistake and design."""
+        table = self.tables["cells"]
+        chosen = (table["mistake"] == self._value("mistake")) & (table["design"] == self._value("design"))
+        return table[chosen], {"pattern": "call site", "verdict": "verdict", "diagnostic": "diagnostic"}
 
     def _layout(self) -> w.Widget:
         bar = w.Box([*self.controls.values()], layout=WRAP)
