@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from workbench import widgets
 from workbench.errors import InputError
-from workbench.widgets import Explorer, OverheadExplorer, base
+from workbench.widgets import Explorer, OverheadExplorer, base, interrupts
 from workbench.widgets.base import Several, control
 from workbench.widgets.state import LONGEST, decode, encode
 
@@ -224,8 +224,11 @@ def drawn_for(explorer):
 def test_presets_are_drawn_and_can_be_undone(cls):
     explorer = cls()
     start = explorer.state()
-    assert 2 <= len(explorer.presets) <= 4 and explorer.presets_list in explorer.widget.children[
-        explorer.widget.children.index(explorer.error) - 2].children
+    shown = list(base._inside(explorer.widget))
+    assert 2 <= len(explorer.presets) <= 4
+    for one_of_them in (explorer.presets_list, explorer.undo_button, explorer.redo_button,
+                        explorer.reset_button, explorer.share_row, explorer.working):
+        assert shown.count(one_of_them) == 1
     for name, values in explorer.presets.items():
         explorer.presets_list.value = name
         assert explorer.error.value == "" and explorer.presets_list.value == name, name
@@ -319,6 +322,26 @@ def test_an_interrupt_leaves_a_picture_that_says_so_and_the_next_move_draws_all(
     assert all(host.fig["data"] for host in explorer.hosts.values())
 
 
+def test_an_interrupt_reaches_a_drawing_in_another_thread():
+    explorer = OverheadExplorer(machine="ram=64GiB")
+    draw, started = explorer._draw, threading.Event()
+
+    def slow(changed):
+        draw(changed)
+        started.set()
+        while True:
+            time.sleep(0.01)
+    explorer._draw = slow
+    thread = threading.Thread(target=lambda: setattr(explorer.controls["nr_pinned"], "value", "5%"))
+    thread.start()
+    assert started.wait(60)
+    interrupts._interrupted()
+    thread.join(20)
+    assert not thread.is_alive() and not interrupts._drawing
+    assert "stopped; nothing is drawn" in explorer.error.value and drawn_for(explorer)["nr_pinned"] == "5%"
+    assert all(not host.fig["data"] for host in explorer.hosts.values()) and not explorer.working.busy
+
+
 def test_an_interrupt_while_an_explorer_is_made_ends_the_cell(monkeypatch):
     monkeypatch.setattr(Aged, "_draw", lambda self, changed: _thread.interrupt_main() or time.sleep(1))
     with pytest.raises(KeyboardInterrupt):
@@ -327,7 +350,7 @@ def test_an_interrupt_while_an_explorer_is_made_ends_the_cell(monkeypatch):
 
 def test_an_interrupt_while_the_rest_is_put_in_order_is_ignored():
     before = signal.getsignal(signal.SIGINT)
-    with base.uninterrupted():
+    with interrupts.deaf():
         _thread.interrupt_main()
         time.sleep(0.01)
     assert signal.getsignal(signal.SIGINT) is before

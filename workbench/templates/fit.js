@@ -40,7 +40,7 @@ function fit(layout, width) {
   layout.width = width;
   if (!layout.meta?.legend) return;
   const { l, r } = layout.margin; // plotly gives a legend the width of the plot
-  const rows = Math.ceil(layout.meta.legend / (width - l - r - 30));
+  const rows = Math.ceil(layout.meta.legend / Math.max(120, width - l - r - 100)); // rows are never full
   layout.margin.b = 62 + 30 * rows;
   layout.height = layout.meta.high + 30 * rows + more;
 }

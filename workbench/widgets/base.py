@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import signal
 import threading
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from workbench import designs, figures
 from workbench.errors import InputError
 from workbench.figures import inert
 from workbench.pages import plotly_gz
+from workbench.widgets import interrupts
 from workbench.widgets.sharing import ShareRow, csv_text
 from workbench.widgets.state import decode, encode
 
@@ -72,19 +72,6 @@ class Working(anywidget.AnyWidget):
     busy = traitlets.Bool(False).tag(sync=True)
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Few and quick lines that an interrupt may not cut short."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
-
-
 class Explorer:
     """Controls by name, an error line, and the views that they drive. Subclasses say which, and draw.
 
@@ -107,7 +94,7 @@ class Explorer:
     widget: w.Widget | None = None
 
     def __init__(self, **values: Any):
-        self._quiet, self._blanked = False, True
+        self._quiet, self._blanked, self._turn = False, True, threading.RLock()
         self.figures: dict[str, go.Figure] = {}
         self.tables: dict[str, pd.DataFrame] = {}
         self.hosts = {name: PlotHost() for name, kind in self.views.items() if kind == "figure"}
@@ -262,14 +249,19 @@ class Explorer:
         An interrupt of the kernel ends the drawing and leaves a picture that says so. In a cell that makes
         an explorer it goes on to end the cell.
         """
+        with self._turn:  # a cell and the controls can ask at once: JupyterLab's widgets have a thread
+            self._redraw(changed)
+
+    def _redraw(self, changed: str | None) -> None:
         try:
+            interrupts.hear()
             self._remember(changed)
             self.working.busy = True
             trouble = self._trouble(changed)
-            with uninterrupted():
+            with interrupts.deaf():
                 self._settle(trouble)
         except KeyboardInterrupt:
-            with uninterrupted():
+            with interrupts.deaf():
                 self._settle(STOPPED)
             if self.widget is None:
                 raise

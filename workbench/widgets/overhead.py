@@ -79,12 +79,15 @@ class OverheadExplorer(Explorer):
                             placeholder="the machine's own", ensure_option=False,
                             tooltip="For memdescs: a capture's name, or an assumed mix"),
             "describe_device": control(
-                w.Checkbox, "describe pmem and device memory too", indent=False,
+                w.Checkbox, "pmem, device memory too", indent=False,
+                tooltip="Describe the pages of pmem and device memory as well",
                 layout={"flex": "0 0 auto", "width": "auto", "margin": "2px 2px 2px 144px"}),
             "nr_device_used": control(w.SelectionSlider, "in use, % of it", options=SHARES,
                                        layout={"flex": "1 1 280px"},
                                        tooltip="Share of pmem and device memory that is in use"),
         }
+        self.controls["kernel"].observe(_named_none, "index")
+        _named_none({"new": None, "owner": self.controls["kernel"]})
         self.controls["machine"].value = "microvm-24g-6.18"
         self.controls["designs"].value = tuple(n for n in ("static", "hvo", "proxy_bit", "dynamic_page")
                                                if n in self.controls["designs"].boxes)
@@ -179,6 +182,12 @@ class OverheadExplorer(Explorer):
         device = w.HBox([c["describe_device"], c["nr_device_used"]], layout=WRAP)
         return w.VBox([w.Box([left, right], layout=WRAP), design_row(c["designs"]), device, self.error,
                        *self.view_widgets()])
+
+
+def _named_none(change: Any) -> None:
+    """A list whose first value is None shows that entry's name, not an empty line."""
+    if change["new"] is None:
+        change["owner"].index = 0
 
 
 def _captures() -> list[str]:
