@@ -5,8 +5,7 @@
     python tools/bench.py xa_load    # the Numba walk against its C twin
 
 A goal concerns the minimum: other work on the machine only ever adds time. What cannot be measured here says
-why. Left out: a redraw in JupyterLab (a browser test times it) and the first set-up (``time make setup`` in a
-fresh clone).
+why. Left out: the first set-up (``time make setup`` in a fresh clone).
 """
 
 from __future__ import annotations
@@ -247,7 +246,8 @@ def main() -> int:
     parser.add_argument("name", nargs="?", default="", help="only lines whose name holds this")
     wanted = parser.parse_args().name
     ratios = "xa_load, the Numba walk against its C twin: ratios"
-    names = [*(bench.what for bench in benches()), ratios]
+    redraw = "redraw in JupyterLab, key press to figures"
+    names = [*(bench.what for bench in benches()), ratios, redraw]
     if not any(wanted in name for name in names):
         print("\n  ".join([f"bench.py: no line's name holds {wanted!r}; they are:", *names]), file=sys.stderr)
         return 2
@@ -273,6 +273,14 @@ def main() -> int:
                 print(line, flush=True)
         except RuntimeError as error:
             print(f"xa_load, Numba against C: not measured: {error}")
+    if wanted in redraw:
+        import lab_redraw
+
+        print()
+        try:
+            print(lab_redraw.summary(), flush=True)
+        except Exception as error:  # no browser, or a page that does not answer
+            print(f"{redraw}: not measured: {str(error).splitlines()[0]}")
     return 0
 
 

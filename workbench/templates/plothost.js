@@ -70,6 +70,7 @@ function render({ model, el }) {
   plot.style.overflow = "hidden";
   el.append(note, plot);
   let library = null;
+  let config = null;
   let due = false;
   let last = 0; // when it was drawn
   let drawn = null; // what the plot shows, apart from its marks
@@ -89,10 +90,11 @@ function render({ model, el }) {
       await library.relayout(plot, { shapes: shapes ?? [] });
     } else {
       drawn = picture;
-      await library.react(plot, data, themed(layout, el), {
+      config ??= { // one for all drawings: to plotly another one means another plot
         displaylogo: false, modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d", "autoScale2d"],
         modeBarButtonsToAdd: downloads(library, () => model.get("fig")),
-      });
+      };
+      await library.react(plot, data, themed(layout, el), config);
     }
   };
   const soon = () => { // the newest state wins; states in between are skipped, the last never is
