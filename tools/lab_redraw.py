@@ -104,9 +104,9 @@ def redraws(presses: int = 50) -> list[float]:
             page.keyboard.press("ArrowRight" if at % 2 == 0 else "ArrowLeft")
             page.wait_for_function("share => presses.at(-1)?.share === share", arg=share, timeout=20_000)
             page.wait_for_timeout(50)  # late drawings still count: the last one sets `end`
-        found: list[dict[str, Any]] = page.evaluate("presses")
+        pressed: list[dict[str, Any]] = page.evaluate("presses")
         browser.close()
-    return [(one["end"] - one["start"]) / 1000 for one in found[4:]]
+    return [(one["end"] - one["start"]) / 1000 for one in pressed[4:]]
 
 
 def summary(presses: int = 50, goal_s: float = 0.080) -> str:
