@@ -52,8 +52,8 @@ def jupyter_lab() -> Iterator[tuple[str, str]]:
         free.close()
         home = Path(folder)
         (home / "books").mkdir()
-        cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None,
-                "source": CELL}
+        cell: dict[str, Any] = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [],
+                                "execution_count": None, "source": CELL}
         kernel = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "name": "python3"}}
         (home / "books" / "redraw.ipynb").write_text(json.dumps(
             {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
