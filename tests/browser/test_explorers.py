@@ -148,6 +148,7 @@ def test_every_explorer_fits_and_every_control_has_a_name(lab, browser, width, t
         for name, figures in EXPLORERS.items():
             cell = f"from workbench import widgets\nwidgets.{name}()"
             page = run(lab, browser, book(lab, f"{name}.ipynb", cell), width)
+            page.set_viewport_size({"width": width, "height": 3600})  # all of it is on the screen
             if figures:
                 drawn(page, figures)
             page.locator("details summary").first.wait_for(timeout=180_000)
