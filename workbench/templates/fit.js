@@ -34,6 +34,8 @@ function fit(layout, width) {
     15 * (below.length - count(title.subtitle?.text));
   layout.title = { ...title, text: head.join("<br>"), xref: "container", x: 8 / width,
     subtitle: { ...title.subtitle, text: below.join("<br>") } };
+  if (head.length > 1 && layout.height) // plotly lets a second line push the first one out of the figure
+    layout.title.y = (own.title?.y ?? 0.99) - Math.round(1.3 * size) * (head.length - 1) / layout.height;
   layout.margin = { ...own.margin, ...layout.margin };
   layout.margin.t += more;
   if (layout.height) layout.height += more;
