@@ -140,6 +140,11 @@ def test_csv_keeps_integers_exact_and_no_cell_of_text_is_a_formula(rows):
         assert all(c.isprintable() or c in "\n\t" for c in shown)
 
 
+def test_missing_values_are_empty_cells():
+    table = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [None, float("nan")]})
+    assert csv_text(table) == "a,b\r\n1,\r\n,\r\n"
+
+
 def test_an_unknown_table_is_refused():
     explorer = widgets.MixExplorer()
     with pytest.raises(InputError, match="no table 'x'; there are designs"):

@@ -49,7 +49,7 @@ def values_of(thing) -> st.SearchStrategy:
         return st.sampled_from([value for _, value in thing._options_full])
     if isinstance(thing, w.Checkbox):
         return st.booleans()
-    if isinstance(thing, w.IntSlider):
+    if isinstance(thing, (w.IntSlider, w.BoundedIntText)):
         return st.integers(thing.min, thing.max)
     if isinstance(thing, w.FloatSlider):
         return st.floats(thing.min, thing.max)
@@ -202,6 +202,14 @@ STARTS = {
     "PinsExplorer.1": {
         "trace": "pins-fio", "designs": ["foll_pin", "proxy_bit", "dynamic_page"], "pfn_map": "xarray",
         "granularity": "folio", "pool_size": 16, "refill_ns": 100_000, "recycle": False},
+    "VersusExplorer.1": {
+        "a": "proxy_bit", "b": "dynamic_page", "machine": "ram=1TiB", "nr_pinned": "0.05%", "run_pages": 1,
+        "folio_order": 0, "pfn_map": "xarray", "proxy_bytes": 64, "table": "epyc-2vcpu-full", "dynamic": 1,
+        "page_to_pfn": 50, "calls": 1},
+    "WalkExplorer.1": {
+        "machine": "ram=1TiB,nodes=2,hole=3GiB-4GiB", "kernel": "", "vmemmap": "", "pfn": "a pinned one",
+        "op": "pfn_to_page", "design": "proxy_bit", "other": "dynamic_page:range", "pfn_map": "xarray",
+        "nr_pinned": 10_000, "run_pages": 1, "folio_order": 0, "seed": 1, "pinned": ""},
     "StructExplorer.1": {"kernel": "x86-64", "name": "", "ms_extensions": True, "text": widgets.MAIL},
 }
 
@@ -211,6 +219,9 @@ def test_controls_start_where_the_version_says(name):
     """A line leaves out what was not moved: a control may start elsewhere only in a new ``version``."""
     state = one(getattr(widgets, name.split(".")[0]))._first.copy()
     assert f"{state.pop('explorer')}.{state.pop('version')}" == name and state == STARTS[name]
+
+
+NO_PRESETS = ("WalkExplorer",)
 
 
 def drawn_for(explorer):
@@ -225,7 +236,7 @@ def test_presets_are_drawn_and_can_be_undone(cls):
     explorer = cls()
     start = explorer.state()
     shown = list(base._inside(explorer.widget))
-    assert 2 <= len(explorer.presets) <= 4
+    assert len(explorer.presets) <= 4 and (len(explorer.presets) >= 2 or cls.__name__ in NO_PRESETS)
     for one_of_them in (explorer.presets_list, explorer.undo_button, explorer.redo_button,
                         explorer.reset_button, explorer.share_row, explorer.working):
         assert shown.count(one_of_them) == 1
@@ -238,7 +249,8 @@ def test_presets_are_drawn_and_can_be_undone(cls):
         explorer.undo_button.click()
         steps.append(explorer.state())
         assert explorer.error.value == "" and (not explorer.hosts or drawn_for(explorer) == steps[-1])
-    assert steps[-1] == start and len(steps) == len([v for v in explorer.presets.values() if v]) + 1
+    assert steps[-1] == start and len(steps) == 1 + len(
+        [values for values in explorer.presets.values() if {**start, **values} != start])
     for step in steps[-2::-1]:
         explorer.redo_button.click()
         assert explorer.state() == step

@@ -47,7 +47,7 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:  # NaN
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:  # NaN
         return ""
     if isinstance(value, (bool, int, float)):
         return repr(value)
