@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,58 @@ def benches() -> Iterator[Bench]:
     for shift, what in ((0, "66,460"), (1 << 21, "2,259,640")):
         yield Bench(f"replay of 10,100,856 events of {what} folios, one design, compiled", 2.0,
                     functools.partial(trace_replay, shift), passes=3)
+    yield Bench("a shared page of 912 points: opened by file:// to first figure", 1.5, shared_page, passes=7)
+    yield Bench("a shared page: one step of a slider, three figures", 0.060, shared_step, passes=15)
+
+
+@functools.cache
+def shared_tab() -> Any:
+    """The overhead explorer as a page, and a Chromium's tab to show it in."""
+    import atexit
+
+    from playwright.sync_api import sync_playwright
+
+    from workbench import share, widgets
+
+    sys.path.insert(0, str(ROOT / "tests"))
+    from conftest import CHROMIUM_ARGS, find_chromium
+
+    if not (chromium := find_chromium()):
+        raise FileNotFoundError("no Chromium on PATH")
+    path = Path(SCRATCH.name, "page.html")
+    share.share(widgets.OverheadExplorer(), path, pictures=False, progress=lambda _: None)
+    driver = sync_playwright().start()
+    browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGS)
+    atexit.register(driver.stop)
+    atexit.register(browser.close)
+    return browser.new_context(offline=True).new_page(), path.as_uri()
+
+
+def shared_page() -> Callable[[], float]:
+    """The browser's own clock, from navigation; the first pass may find the file not yet in memory."""
+    tab, address = shared_tab()
+
+    def opened() -> float:
+        tab.goto(address)
+        tab.wait_for_selector("body[data-shown]")
+        return tab.evaluate("performance.getEntriesByName('first figure')[0].startTime") / 1000
+    return opened
+
+
+def shared_step() -> Callable[[], float]:
+    """From the slider's event until every figure, text and table shows the new point."""
+    tab, address = shared_tab()
+    if not tab.url.startswith(address):
+        shared_page()()
+    step = """async () => {
+        const slider = document.querySelector("input[type=range]"), start = performance.now();
+        slider.value = (Number(slider.value) + 1) % (Number(slider.max) + 1);
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        const point = String(pointOf(places()));
+        while (document.body.dataset.shown !== point) await new Promise((next) => setTimeout(next, 1));
+        return performance.now() - start;
+    }"""
+    return lambda: tab.evaluate(step) / 1000
 
 
 def xarray_arena() -> Callable[[], object]:

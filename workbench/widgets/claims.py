@@ -21,6 +21,7 @@ class ClaimsExplorer(Explorer):
     views: ClassVar = {"claims": "text"}
     presets: ClassVar = {"what does not hold": {"verdict": "differs"},
                          "what cannot be counted": {"verdict": "measured elsewhere"}}
+    share_axes: ClassVar = {"verdict": ..., "sort": ...}
     SORTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "id": lambda row: row.id, "verdict": lambda row: (row.verdict, row.id),
         "unit": lambda row: (row.unit, row.id), "quantity": lambda row: (row.quantity, row.id),

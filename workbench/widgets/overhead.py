@@ -56,6 +56,8 @@ class OverheadExplorer(Explorer):
         "1 TiB, pinned in 2 MiB runs: the XArray gets cheap": {
             "machine": SPECS[0], "nr_pinned": "1%", "run_pages": 512},
     }
+    share_axes: ClassVar = {"nr_pinned": SHARES[7:], "run_pages": (1, 8, 64, 512), "folio_order": (0, 4, 9),
+                            "pfn_map": ("xarray", "maple", "rhashtable", "two_level")}
 
     def __init__(self, **values: Any):
         from workbench.memory.pagemix import ASSUMED
@@ -358,6 +360,8 @@ class MixExplorer(Explorer):
         "all in 2 MiB folios": {"anon:0": 0, "anon:9": 60, "file:0": 0, "file:4": 0, "file:9": 35},
         "hugetlb host": {"anon:0": 5, "anon:9": 0, "file:0": 2, "file:4": 0, "hugetlb:9": 90, "slab:3": 1},
     }
+    share_axes: ClassVar = {"anon:0": range(0, 61, 10), "anon:9": range(0, 61, 20), "file:0": (0, 15, 30),
+                            "file:4": (0, 15, 30), "slab:3": (0, 5, 10)}
     KINDS = ("anon:0", "anon:4", "anon:9", "file:0", "file:4", "file:9", "hugetlb:9", "slab:0", "slab:3")
 
     def __init__(self, **values: Any):

@@ -48,6 +48,8 @@ class PathsExplorer(Explorer):
         "half are dynamic, in rows of 64: the branch is predicted": {"dynamic": 50, "run": 64},
         "a million descriptors, all dynamic": {"dynamic": 100, "nr_descriptors": 1_000_000},
     }
+    share_axes: ClassVar = {"dynamic": ..., "page_to_pfn": (0, 50, 100), "run": ...,
+                            "nr_descriptors": (1_000, 10_000, 100_000, 1_000_000)}  # fmt: skip
 
     def __init__(self, **values: Any):
         self.controls = {

@@ -100,6 +100,8 @@ class PinsExplorer(Explorer):
             "trace": "pins-mixed-lossy-kprobe", "granularity": "page"},
         "a pool of one, refilled after 10 ms": {"pool_size": 1, "refill_ns": 10_000_000},
     }
+    share_axes: ClassVar = {"pool_size": ..., "refill_ns": ..., "recycle": ...,
+                            "pfn_map": ("xarray", "maple")}  # fmt: skip
 
     def __init__(self, **values: Any):
         self.controls = {

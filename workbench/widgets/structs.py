@@ -36,6 +36,7 @@ class StructExplorer(Explorer):
         "struct page of 6.12": {"kernel": "amd64_6.12.117-1", "text": ""},
         "a folio": {"kernel": "amd64_6.12.117-1", "name": "folio", "text": ""},
     }
+    share_axes: ClassVar = {"kernel": ..., "ms_extensions": ..., "text": (MAIL, "")}
 
     def __init__(self, **values: Any):
         self.controls = {
@@ -149,6 +150,8 @@ class FlagBudgetExplorer(Explorer):
         "classic sparsemem, the section in the flags": {"section_bits": 19, "nodes_shift": 6},
         "hardware tags": {"kasan": "hw_tags"},
     }
+    share_axes: ClassVar = {"nr_page_flags": ..., "nodes_shift": (0, 6, 10), "nr_cpus": (64, 512, 8192),
+                            "section_bits": (0, 18), "lru_gen": ..., "kasan": ...}
 
     def __init__(self, **values: Any):
         self.controls = {

@@ -42,6 +42,7 @@ class MistakesExplorer(Explorer):
         "the same today: silent": {"design": "foll_pin"},
         "a page kept in an XArray: the tag bit is lost": {"mistake": "xarray_store", "design": "proxy_bit"},
     }
+    share_axes: ClassVar = {"mistake": ..., "design": ..., "ms_extensions": ...}
 
     def __init__(self, **values: Any):
         found = cells()

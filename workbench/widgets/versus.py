@@ -53,6 +53,8 @@ class VersusExplorer(Explorer):
 
     views: ClassVar = {"memory": "figure", "bytes_map": "figure", "ns": "figure", "ns_map": "figure",
                        "score": "text"}
+    share_axes: ClassVar = {"nr_pinned": ("0.01%", "0.05%", "0.1%", "1%", "10%"), "dynamic": (0, 1, 10, 50),
+                            "proxy_bytes": (32, 64, 128), "run_pages": (1, 512), "folio_order": (0, 9)}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "proxy bit and dynamic_page, 1 TiB": {
             "a": "proxy_bit", "b": "dynamic_page", "machine": "ram=1TiB", "nr_pinned": "0.05%"},

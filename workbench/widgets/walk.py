@@ -55,6 +55,10 @@ class WalkExplorer(Explorer):
     """
 
     views: ClassVar = {"place": "text", "slots": "figure", "path": "figure", "steps": "text"}
+    share_axes: ClassVar = {"pfn": ("a pinned one", "behind it", "last pinned"), "op": ...,
+                            "folio_order": (0, 9),
+                            "design": ("static", "proxy_bit", "dynamic_page:flag", "dynamic_page:range"),
+                            "other": ("static", "proxy_bit", "dynamic_page:flag", "dynamic_page:range")}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "a pinned page, two proposals": {},
         "a page that nobody pinned, in a pinned neighbourhood": {"pfn": "behind it", "run_pages": 512},
