@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import io
 import json
@@ -22,7 +23,7 @@ from workbench import pages as shared
 from workbench import render
 from workbench.errors import InputError
 from workbench.pages import png
-from workbench.render import gallery, pages
+from workbench.render import explorers, gallery, pages
 
 FIGURE = {"data": [{"type": "bar", "x": [1, 2], "y": [3, 4]}],
           "layout": {"height": 300, "meta": {"alt": "two bars"}}}
@@ -402,7 +403,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
     render.publish([render.Run(Path("old.ipynb"), notebook("1"))], tmp_path / "site")
     full = ("import resource\nfrom workbench import render\n"
             "from workbench.render import command, run\n"
-            "command.site = lambda paths, out, jobs: render.publish(\n"
+            "command.site = lambda paths, out, **_: render.publish(\n"
             "    [run.Run(path, run.read(path)) for path in paths], out)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
             "raise SystemExit(render.main(['--notebooks', '.', '--out', 'site']))")
@@ -547,3 +548,21 @@ def test_a_tag_chooses_the_picture_and_a_large_one_is_halved():
 
 def test_a_title_with_markup_stays_text_in_the_readme():
     assert gallery._escaped("a|b [c](d) <e>") == r"a\|b \[c\](d) \<e\>"
+
+
+def test_the_site_has_explorers_whose_pages_are_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(explorers, "names", lambda: ["ClaimsExplorer"])
+    done = [render.Run(Path("a.ipynb"), notebook("1"))]
+    render.publish(done, tmp_path / "site", functools.partial(explorers.write, log=io.StringIO()))
+    assert sorted(p.name for p in (tmp_path / "site").iterdir()) == [
+        "a.html", "explore_claims.html", "index.html"]
+    assert "explore_claims.html" in (tmp_path / "site" / "index.html").read_text()
+    monkeypatch.setattr(explorers, "names", lambda: ["NoSuchExplorer"])
+    with pytest.raises(render.RenderError, match="NoSuchExplorer"):
+        render.publish(done, tmp_path / "site", functools.partial(explorers.write, log=io.StringIO()))
+    assert (tmp_path / "site" / "explore_claims.html").is_file()  # the old site is as it was
+
+
+def test_every_explorer_gets_a_page_of_its_own():
+    files = [explorers.href(name) for name in explorers.names()]
+    assert len(set(files)) == len(files) >= 10 and "explore_overhead.html" in files

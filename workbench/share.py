@@ -560,13 +560,17 @@ def _notebook(path: str | Path | None) -> tuple[str, str] | None:
     return Path(path).name, nbformat.writes(book)
 
 
+def heading(kind: type[Explorer]) -> tuple[str, str]:
+    """A kind of explorer in words: the first clause of its documentation, and the others."""
+    text = " ".join((kind.__doc__ or kind.__name__).strip().split("\n\n")[0].replace("`", "").split())
+    title, _, about = text.replace("? ", "?\0").replace(": ", "\0").replace("; ", "\0").partition("\0")
+    return title.removesuffix("."), about.replace("?\0", "? ").replace("\0", "; ")
+
+
 def _page(grid: Grid, title: str | None, pngs: Mapping[str, str], extra: tuple[str, str] | None) -> str:
     explorer = grid.explorer
-    about = (type(explorer).__doc__ or type(explorer).__name__).strip().split("\n\n")[0]
-    about = " ".join(about.replace("`", "").split())
-    if title is None:  # the first clause, and below it the others
-        title, _, about = about.replace("? ", "?\0").replace(": ", "\0").replace("; ", "\0").partition("\0")
-        title, about = title.removesuffix("."), about.replace("?\0", "? ").replace("\0", "; ")
+    first, about = heading(type(explorer))
+    title, about = (first, about) if title is None else (title, f"{first}: {about}" if about else first)
     start, shared = grid.start_point(), {axis.name for axis in grid.axes}
     fixed = [(control_label(name, control), value_label(control, explorer._value(name)))
              for name, control in explorer.controls.items()

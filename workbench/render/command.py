@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.in_place:
             in_place(paths, jobs=args.jobs)
         else:
-            site(paths, args.out, jobs=args.jobs)
+            site(paths, args.out, jobs=args.jobs, with_explorers=not args.notebook)
             print(f"render: wrote {args.out / 'index.html'}", file=sys.stderr)
         return 0
     except RenderError as error:

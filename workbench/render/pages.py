@@ -12,13 +12,14 @@ from __future__ import annotations
 import base64
 import copy
 import ctypes
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +27,7 @@ from urllib.parse import quote
 from workbench import pages
 from workbench.errors import InputError
 from workbench.pages import packed, plotly_text, png, template
-from workbench.render import gallery
+from workbench.render import explorers, gallery
 from workbench.render.run import JOBS, PLOTLY, Run, notebooks, read, runs
 
 MAX_BYTES = 4_000_000  # a page is small enough to mail; chosen
@@ -41,17 +42,26 @@ _NUMBER = re.compile(r"<td>\s*(?:[-+]?[\d.,]+(?:e[-+]?\d+)?(?:\s?[%\w/]{1,6})?|n
 _STYLE = re.compile(r"<(?=/?style\b)", re.I)  # a table may bring its own, text may not
 
 
-def site(paths: Sequence[Path], folder: Path, *, jobs: int = JOBS, log: Any = sys.stderr) -> list[Path]:
-    """Execute notebooks and write ``folder``: index.html and one page each. Returns the pages."""
+def site(paths: Sequence[Path], folder: Path, *, jobs: int = JOBS, with_explorers: bool = False,
+         log: Any = sys.stderr) -> list[Path]:
+    """Execute notebooks and write ``folder``: index.html and one page each. Returns the pages.
+
+    ``with_explorers`` adds a page for each explorer, with controls that work.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError("is a file, not the folder to write the site to", file=folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "index.html").is_file():
         raise InputError("holds something else than a site; name an empty or new folder", file=folder)
-    return publish(list(runs(paths, jobs=jobs, log=log)), folder)
+    more = functools.partial(explorers.write, jobs=jobs, log=log) if with_explorers else None
+    return publish(list(runs(paths, jobs=jobs, log=log)), folder, more)
 
 
-def publish(done: Sequence[Run], folder: Path) -> list[Path]:
-    """Write the pages beside ``folder``, then let them take its place: never half of a site, or none."""
+def publish(done: Sequence[Run], folder: Path,
+            more: Callable[[Path], list[dict[str, str]]] | None = None) -> list[Path]:
+    """Write the pages beside ``folder``, then let them take its place: never half of a site, or none.
+
+    ``more`` writes other pages into the folder that it is given, and says what the index has to of them.
+    """
     entries = [entry(run.path, run.notebook) for run in done]
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +72,8 @@ def publish(done: Sequence[Run], folder: Path) -> list[Path]:
         for run in done:
             text = page(run.path, run.notebook, entries, seconds=run.seconds)
             (new / f"{run.path.stem}.html").write_text(text, encoding="utf-8")
-        (new / "index.html").write_text(_index(entries), encoding="utf-8")
+        index = _index(entries, more(new) if more else [])
+        (new / "index.html").write_text(index, encoding="utf-8")
         _take_place(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -172,9 +183,10 @@ def page(path: Path, notebook: Any, contents: Sequence[dict[str, str]] = (), *,
         notebook=base64.b64encode(nbformat.writes(_without_figures(notebook)).encode()).decode())
 
 
-def _index(contents: Sequence[dict[str, str]]) -> str:
-    return template("index.html").render(
-        contents=contents, nonce=_nonce(json.dumps(list(contents))), footer=provenance(None))
+def _index(contents: Sequence[dict[str, str]], explored: Sequence[dict[str, str]]) -> str:
+    nonce = _nonce(json.dumps([*contents, *explored]))
+    return template("index.html").render(contents=contents, explorers=explored, nonce=nonce,
+                                         footer=provenance(None))
 
 
 def _nonce(content: str) -> str:
