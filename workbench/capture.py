@@ -351,6 +351,8 @@ class Btf:
         if len(blob) < 24 or struct.unpack_from("=H", blob)[0] != 0xEB9F:
             raise NotTaken("not BTF of this machine's byte order")
         _, _, _, header, types_at, types_len, strings_at, strings_len = struct.unpack_from("=HBBIIIII", blob)
+        if types_len % 4 or header + max(types_at + types_len, strings_at + strings_len) > len(blob):
+            raise NotTaken("BTF: shorter than its header says")
         self.words = array("I", blob[header + types_at:header + types_at + types_len])
         self.strings = blob[header + strings_at:header + strings_at + strings_len]
         self.starts = [0]
@@ -493,6 +495,8 @@ class Btf:
                     name = anonymous.get(words[at + 3])
                 if name and name not in enums:
                     enums[name] = self.enumerators(number)
+        if not structs:
+            raise NotTaken("BTF: none of the structs is in it")
         structs = {name: structs[name] for name in sorted(structs)}
         return {"endian": sys.byteorder, "pointer_bytes": struct.calcsize("l"),
                 "source": "/sys/kernel/btf/vmlinux",
@@ -786,10 +790,11 @@ class Collector:
         """A part that was taken, as text; empty where it was not."""
         return self.parts[name].content.decode("utf-8", "backslashreplace") if name in self.parts else ""
 
-    def take(self, name: str, file: str, make: Callable[[], bytes], seconds: float = LIMIT_SECONDS) -> None:
+    def take(self, name: str, file: str, make: Callable[[], bytes],
+             seconds: Optional[float] = None) -> None:
         """One part, or the reason why it is missing."""
         try:
-            with _time_limit(seconds):
+            with _time_limit(seconds or LIMIT_SECONDS):
                 content = make()
             status = "ok" if content.strip() else "empty"
         except NotTaken as error:
@@ -1024,13 +1029,6 @@ def take(out: Optional[str] = None, scrub: bool = False, force: bool = False, ro
             "changed": capture.changed}
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """The options, the same here and in the workbench command."""
-    parser.add_argument("--scrub", action="store_true", help="leave out names of devices, drivers and builds")
-    parser.add_argument("--force", action="store_true", help="replace OUT if it is a regular file")
-    parser.add_argument("--root", metavar="DIR", default="/", help="holds proc and sys (default: /)")
-
-
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -1045,7 +1043,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("out", nargs="?", metavar="OUT.mmsnap",
                         help="default: standard output, unless that is a terminal")
     parser.add_argument("--json", action="store_true", help="print what was taken as JSON; needs OUT")
-    arguments(parser)
+    parser.add_argument("--scrub", action="store_true", help="leave out names of devices, drivers and builds")
+    parser.add_argument("--force", action="store_true", help="replace OUT if it is a regular file")
+    parser.add_argument("--root", metavar="DIR", default="/", help="holds proc and sys (default: /)")
     args = parser.parse_args(argv)
     try:
         if args.out is None and (args.json or sys.stdout.isatty()):

@@ -627,6 +627,23 @@ def _names(groups: Sequence[str] | None) -> list[str]:
     return [name for group in groups or [] for name in group.split(",")]
 
 
+def _capture(args: argparse.Namespace) -> Answer:
+    from workbench import capture
+
+    try:
+        found = capture.take(args.out, args.scrub, args.force, args.root)
+    except capture.CannotWrite as error:
+        raise InputError(str(error)) from None
+    if found["changed"]:
+        _say([f"memory came or went meanwhile: {', '.join(found['changed'])}"])
+
+    def text() -> str:
+        lines = [(name, status) for name, status in found["parts"].items()]
+        return table(("part", ""), lines) + f"\n\n{found['bytes']:,} bytes in {found['seconds']:.2f} s"
+
+    return found, text, 0
+
+
 def _live(args: argparse.Namespace) -> Answer:
     from workbench.lookups import live
 
@@ -940,6 +957,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--dense", action="store_true", help="the first N pages instead")
     sub.add_argument("--seed", type=int, default=1, help="of the choice of pages and the order of lookups")
+
+    sub = command(
+        "capture",
+        _capture,
+        "what this machine shows of its memory, in one file; as root it shows more",
+        "sudo workbench capture host.mmsnap --scrub",
+    )
+    sub.add_argument("out", metavar="OUT.mmsnap", help="made anew; what exists is refused")
+    sub.add_argument("--scrub", action="store_true", help="leave out names of devices, drivers and builds")
+    sub.add_argument("--force", action="store_true", help="replace OUT if it is a regular file")
+    sub.add_argument("--root", metavar="DIR", default="/", help="holds proc and sys (default: /)")
 
     sub = command(
         "callsites",

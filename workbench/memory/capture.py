@@ -26,13 +26,13 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from workbench.errors import InputError
+from workbench.errors import InputError, printable
 from workbench.kernel.config import ARCH_FAMILY
 from workbench.paths import data_dir
 
@@ -51,6 +51,43 @@ MAX_TEXT_BYTES = 64 << 20
 MAX_MEMBER_BYTES = 1 << 30
 MAX_ZIP_BYTES = 4 << 30
 MAX_MEMBERS = 10_000
+
+#: What nobody can answer without a part. Those behind OPTIONAL do not exist on every machine.
+UNANSWERED = {
+    "iomem": "where RAM begins and ends inside a memory block; persistent and device memory",
+    "sys-memory-blocks": "which sections are present",
+    "zoneinfo": "zones, and pages present in each",
+    "vmstat": "the kernel's own count of memmap pages; pins acquired and released",
+    "meminfo": "how much memory is in use, and for what",
+    "kpageflags": "page types, folio orders, this machine's page mix",
+    "kpagecount": "which pages are mapped, and how often",
+    "pagetypeinfo": "free blocks by migrate type",
+    "slabinfo": "how full the slab caches are",
+    "sys-slab": "object sizes and merging of the slab caches",
+    "sys-node": "distances between nodes",
+    "cpu-cache": "the sizes of the caches",
+    "hugepages": "how many hugetlb pages of each size there are",
+    "dmesg": "memory as it was at boot: ranges without a direct map (NOMAP), what HVO frees, page_ext",
+    "btf-structs.json": "this build's own struct layouts; those of the nearest preset are used",
+    "memblock-memory": "ranges without a direct map (NOMAP)",
+    "nd-pfn": "whether persistent memory has a memmap, and where",
+    "hugetlb_optimize_vmemmap": "whether the memmap of hugetlb pages is optimised",
+    "memmap_on_memory": "whether hot-added memory may hold its own memmap",
+}
+OPTIONAL = frozenset(("memblock-memory", "nd-pfn", "hugetlb_optimize_vmemmap", "memmap_on_memory"))
+ROOT_ONLY = frozenset(("EACCES", "EPERM", "addresses hidden: shown with CAP_SYS_ADMIN only"))
+
+
+class Missing(NamedTuple):
+    """A part that a capture lacks, why, and what cannot be answered without it."""
+
+    part: str
+    reason: str
+    unanswered: str
+
+    def __str__(self) -> str:
+        hint = "; root may read it" if self.reason in ROOT_ONLY else ""
+        return f"without {self.part} ({self.reason}{hint}) it cannot say: {self.unanswered}"
 
 
 @contextlib.contextmanager
@@ -163,6 +200,38 @@ class Capture:
             return self._files["manifest.json"].where
         return f"{self._where}/{part}" + ("" if "." in part else ".txt")
 
+    def manifest(self) -> dict[str, Any]:
+        """What the capture says of itself (``.mmsnap``: release, page size, root, parts); else empty."""
+        file = self._files.get("manifest.json")
+        if file is None:
+            return {}
+        with _input(file.where):
+            found = json.loads(file.read(MAX_TEXT_BYTES))
+        if not isinstance(found, dict):
+            raise InputError("the manifest is not a JSON object", file=file.where)
+        return found
+
+    def missing(self) -> list[Missing]:
+        """The parts that are not there, with the reason, and what therefore cannot be answered.
+
+        Examples
+        --------
+        >>> [lack.part for lack in load_capture("debian-6.12-2g").missing()][:2]
+        ['pagetypeinfo', 'slabinfo']
+        """
+        parts = self.manifest().get("parts")
+        said = parts if isinstance(parts, dict) else {}
+        found = []
+        for part, unanswered in UNANSWERED.items():
+            own = said.get(part, said.get(f"{part}.end"))
+            status = printable(str(own.get("status", "ok"))) if isinstance(own, dict) else None
+            if status is None:
+                there = self.npz_names if part.startswith("kpage") else part in self
+                status = "ok" if there or part in OPTIONAL else "not in the capture"
+            if status not in ("ok", "empty") and not (part in OPTIONAL and status == "absent"):
+                found.append(Missing(part, status, unanswered))
+        return found
+
     @property
     def release(self) -> str | None:
         """The kernel release, ``uname -r``; None where the capture does not say."""
@@ -204,19 +273,19 @@ class Capture:
         for name in wanted:
             if name in self.npz_names:
                 return Npz(self._files[name])
+        lack = next((lack for lack in self.missing() if lack.part == "kpageflags"), None)
+        if lack and self.manifest():
+            rule = f"no page flags ({lack.reason} when the capture was taken)"
+            if lack.reason in ROOT_ONLY:
+                rule += ": /proc/kpageflags may be read by root only; take the capture with sudo"
+            raise InputError(rule, file=self._where)
         there = ", ".join(self.npz_names) or "none"
         raise InputError(f"no page flags{f' named {label!r}' if label else ''}; there: {there}",
                          file=self._where)
 
     def _from_manifest(self, part: str) -> str | None:
         """kernel and getconf of a ``.mmsnap``, from release, arch and page_size in its manifest."""
-        text = self.text("manifest.json")
-        if text is None:
-            return None
-        with _input(self.where("manifest.json")):
-            manifest = json.loads(text)
-            if not isinstance(manifest, dict):
-                raise InputError("the manifest is not a JSON object", file=self.where("manifest.json"))
+        manifest = self.manifest()
         if part == "getconf":
             return f"PAGE_SIZE {manifest['page_size']}\n" if "page_size" in manifest else None
         keys = ("release", "kernel_release", "kernel", "arch", "machine")  # the first is ours

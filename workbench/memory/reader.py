@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 import platform
 import re
@@ -17,12 +18,16 @@ import numpy as np
 from workbench.errors import InputError
 from workbench.kernel.config import ARCH_FAMILY, KernelConfig, kernel_version, presets
 from workbench.memory import layout, memmap
+from workbench.memory.capture import Capture
 from workbench.memory.machine import Machine, Region, Texts
 from workbench.memory.memmap import NO_RANGES, HugeTlb, merge_ranges, section_ranges
 
 #: A PCI BAR of at least this size is taken as device memory (assumed: register BARs are smaller).
 DEVICE_BAR_BYTES = 1 << 30
 MAX_BLOCKS = 1 << 24
+#: The parts that a machine is worked out from.
+_MACHINE_PARTS = frozenset((
+    "iomem", "sys-memory-blocks", "zoneinfo", "vmstat", "dmesg", "hugepages", "nd-pfn", "btf-structs.json"))
 _Span = tuple[int, int]
 _Named = tuple[int, int, str]
 
@@ -60,7 +65,8 @@ class CaptureReader:
         self.dmesg = dmesg
         self.early = layout.parse_early_ranges(dmesg, capture.where("dmesg"))
         self.memblock = self._parsed("memblock-memory", layout.parse_memblock) or []
-        self.kernel = kernel or self._kernel()
+        self.kernel = kernel or self._as_built(self._kernel())
+        self.notes += self._said_missing()
         if self.blocks and self.blocks.block_bytes < 1 << self.kernel.section_size_bits and not kernel:
             self.notes.append(
                 f"sections taken as {self.blocks.block_bytes >> 20} MiB: memory blocks are no larger"
@@ -105,6 +111,31 @@ class CaptureReader:
             if base.name == "arm64-16k":  # and 52-bit addresses; a 512 KiB root array was measured
                 base = replace(base, max_physmem_bits=52)
         return replace(base, nr_cpus=self._nr_cpus())
+
+    def _as_built(self, kernel: KernelConfig) -> KernelConfig:
+        """The sizes that the captured kernel's own BTF gives, over those of the preset."""
+        text, where = self.capture.text("btf-structs.json"), self.capture.where("btf-structs.json")
+        if text is None:
+            return kernel
+        try:
+            known = json.loads(text)["sizes"]
+            names = [name for name in ("page", "mem_section", "xa_node") if name in known]
+            sizes = {f"sizeof_{name}": known[name] for name in names}
+        except (ValueError, KeyError, TypeError):
+            raise InputError("no JSON object with the sizes of structs", file=where) from None
+        for name, size in sizes.items():
+            if not isinstance(size, int) or not 0 < size <= 1 << 16:
+                raise InputError(f"{name} {str(size)[:40]!r} is not a whole number of 1..65536", file=where)
+        return replace(kernel, **sizes)
+
+    def _said_missing(self) -> list[str]:
+        """What a capture's manifest says is missing or moved, of what a machine is worked out from."""
+        if not isinstance(self.capture, Capture) or not (manifest := self.capture.manifest()):
+            return []
+        notes = [str(lack) for lack in self.capture.missing() if lack.part in _MACHINE_PARTS]
+        if changed := manifest.get("changed"):
+            notes.append(f"memory came or went while the capture was taken: {changed} differ at its end")
+        return notes
 
     def _page_size(self) -> int | None:
         """What the capture says; broken page flags, where it looks last, are no reason to stop here."""
@@ -377,7 +408,7 @@ class CaptureReader:
                         )
                     )
             elif (
-                re.fullmatch(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", r.name)
+                re.fullmatch(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|PCI device \d+", r.name)
                 and r not in inner
                 and r.end - r.start >= DEVICE_BAR_BYTES
             ):
