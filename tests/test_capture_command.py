@@ -392,7 +392,7 @@ def test_what_exists_is_refused_and_force_replaces_only_regular_files(tree, tmp_
     for place in ("pipe", "tree"):
         refused(run("--root", tree, "--force", tmp_path / place), "is no regular file")
     refused(run("--root", tree, tmp_path / "none/x.mmsnap"), "No such file or directory")
-    refused(run("--root", tmp_path, out), "holds no proc")
+    refused(run("--root", tmp_path, tmp_path / "y.mmsnap"), "holds no proc")
     refused(run("--root", tree, f"{tmp_path}/"), "names no file")
     assert target.read_text() == "theirs" and not (tmp_path / "nowhere").exists()
     assert not list(tmp_path.glob(".*"))
@@ -403,7 +403,7 @@ def test_root_refuses_a_folder_where_others_could_swap_the_file(tree, tmp_path):
     folder = tmp_path / "open"
     folder.mkdir()
     folder.chmod(0o777)
-    refused(run("--root", tree, folder / "x.mmsnap"), "everybody may write to this folder and it is not sticky")
+    refused(run("--root", tree, folder / "x.mmsnap"), "everybody may write to this folder and it is not")
     folder.chmod(0o1777)
     environment = {**os.environ, "SUDO_UID": "65534"}
     assert run("--root", tree, folder / "x.mmsnap", env=environment).returncode == 0
@@ -458,12 +458,12 @@ def test_a_large_machine_takes_little_memory(tree, tmp_path):
             file.write(rows.tobytes())
         file.truncate(8 * nr_pages)
     (tree / "proc/iomem").write_text(f"00000000-{(nr_pages << 12) - 1:x} : System RAM\n")
-    code = ("import resource, runpy, sys; sys.argv.insert(1, '--root')\n"
+    code = ("import runpy, sys; sys.argv.insert(1, '--root')\n"
             f"try: runpy.run_path({str(FILE)!r}, run_name='__main__')\n"
-            "except SystemExit: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+            "except SystemExit: print(open('/proc/self/status').read())")
     done = subprocess.run([sys.executable, "-c", code, str(tree), str(tmp_path / "x")], capture_output=True,
                           text=True, check=True)
-    assert int(done.stdout) << 10 < 100 << 20
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", done.stdout)[1]) << 10 < 100 << 20
     assert PageFlags.load(str(tmp_path / "x")).nr_pages == nr_pages
 
 
