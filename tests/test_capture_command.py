@@ -283,8 +283,30 @@ def test_a_capture_says_what_it_cannot_answer(tree, tmp_path):
     machine = Machine.from_capture(loaded)
     assert any("without iomem" in note for note in machine.notes)
     assert machine.source == "memory blocks" and machine.memmap_pages == sum(machine.counter)
-    with pytest.raises(InputError, match=r"no page flags \(absent when the capture was taken\)"):
+    with pytest.raises(InputError, match=r"no page flags \(absent\) when the capture was taken"):
         PageFlags.load(loaded)
+
+
+@pytest.mark.parametrize("root", [False, True])
+def test_a_refused_part_says_whether_root_would_help(root, tmp_path):
+    hint = "EACCES; even as root" if root else "EACCES; root may read it"
+    manifest = {"root": root, "parts": {"kpageflags": {"file": "pages.npz", "status": "EACCES"}}}
+    with zipfile.ZipFile(tmp_path / "x.mmsnap", "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+    loaded = load_capture(tmp_path / "x.mmsnap")
+    assert {lack.part: lack.reason for lack in loaded.missing()}["kpageflags"] == hint
+    with pytest.raises(InputError) as caught:
+        loaded.npz()
+    assert ("sudo" in str(caught.value)) is not root
+
+
+@pytest.mark.parametrize("bad", ['{"parts": []}', '{"parts": {"iomem": 7}}',
+                                 '{"parts": {"iomem": {"status": 7}}}'],
+                         ids=["parts", "part", "status"])
+def test_a_manifest_of_another_shape_hides_nothing(bad, tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.mmsnap", "w") as archive:
+        archive.writestr("manifest.json", bad)
+    assert "kpageflags" in {lack.part for lack in load_capture(tmp_path / "x.mmsnap").missing()}
 
 
 def test_an_older_capture_lists_its_gaps_too():
@@ -481,7 +503,7 @@ def test_the_command_prints_one_json_document(tree, tmp_path, capsys):
     assert cli.main(["capture", out, "--root", str(tree), "--force", "--scrub"]) == 0
     assert "kpageflags" in capsys.readouterr().out
     assert cli.main(["pages", out]) == 2
-    assert "no page flags (absent when the capture was taken)" in capsys.readouterr().err
+    assert "no page flags (absent) when the capture was taken" in capsys.readouterr().err
 
 
 def test_alone_it_wants_a_place_for_its_bytes(tree):

@@ -86,8 +86,7 @@ class Missing(NamedTuple):
     unanswered: str
 
     def __str__(self) -> str:
-        hint = "; root may read it" if self.reason in ROOT_ONLY else ""
-        return f"without {self.part} ({self.reason}{hint}) it cannot say: {self.unanswered}"
+        return f"without {self.part} ({self.reason}) it cannot say: {self.unanswered}"
 
 
 @contextlib.contextmanager
@@ -219,8 +218,10 @@ class Capture:
         >>> [lack.part for lack in load_capture("debian-6.12-2g").missing()][:2]
         ['pagetypeinfo', 'slabinfo']
         """
-        parts = self.manifest().get("parts")
+        manifest = self.manifest()
+        parts = manifest.get("parts")
         said = parts if isinstance(parts, dict) else {}
+        as_root = "; even as root" if manifest.get("root") is True else "; root may read it"
         found = []
         for part, unanswered in UNANSWERED.items():
             own = said.get(part, said.get(f"{part}.end"))
@@ -229,7 +230,7 @@ class Capture:
                 there = self.npz_names if part.startswith("kpage") else part in self
                 status = "ok" if there or part in OPTIONAL else "not in the capture"
             if status not in ("ok", "empty") and not (part in OPTIONAL and status == "absent"):
-                found.append(Missing(part, status, unanswered))
+                found.append(Missing(part, status + as_root * (status in ROOT_ONLY), unanswered))
         return found
 
     @property
@@ -275,9 +276,9 @@ class Capture:
                 return Npz(self._files[name])
         lack = next((lack for lack in self.missing() if lack.part == "kpageflags"), None)
         if lack and self.manifest():
-            rule = f"no page flags ({lack.reason} when the capture was taken)"
-            if lack.reason in ROOT_ONLY:
-                rule += ": /proc/kpageflags may be read by root only; take the capture with sudo"
+            rule = f"no page flags ({lack.reason}) when the capture was taken"
+            if "root may" in lack.reason:
+                rule += ": take the capture with sudo"
             raise InputError(rule, file=self._where)
         there = ", ".join(self.npz_names) or "none"
         raise InputError(f"no page flags{f' named {label!r}' if label else ''}; there: {there}",
