@@ -1,6 +1,7 @@
 """Taking a capture: from fake trees that hold what shipped captures show, and from this machine."""
 
 import ast
+import errno
 import io
 import json
 import os
@@ -420,6 +421,28 @@ def test_what_exists_is_refused_and_force_replaces_only_regular_files(tree, tmp_
     assert not list(tmp_path.glob(".*"))
 
 
+def test_what_somebody_else_made_meanwhile_stays(tmp_path, monkeypatch):
+    out = tmp_path / "x.mmsnap"
+    monkeypatch.setattr(os, "fsync", lambda fd: out.write_text("theirs"))
+    with pytest.raises(capture.CannotWrite, match="exists"):
+        capture.write(b"ours", str(out))
+    check_name = capture._check_name
+    monkeypatch.setattr(capture, "_check_name", lambda *args: None)  # in the moment after the check
+    with pytest.raises(FileExistsError):
+        capture.write(b"ours", str(out))
+    monkeypatch.setattr(capture, "_check_name", check_name)
+    assert out.read_text() == "theirs" and list(tmp_path.iterdir()) == [out]
+
+
+def test_a_filesystem_without_links_gets_a_rename(tmp_path, monkeypatch):
+    def no_links(*_args, **_options):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    capture.write(b"ours", str(tmp_path / "x.mmsnap"))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"ours"]
+
+
 @root_only
 def test_root_refuses_a_folder_where_others_could_swap_the_file(tree, tmp_path):
     folder = tmp_path / "open"
@@ -552,7 +575,8 @@ def test_as_root_this_machine_gives_the_kernel_s_own_memmap_pages(tmp_path):
     found = capture.take(str(tmp_path / "x.mmsnap"))
     loaded, missing = check_live(tmp_path / "x.mmsnap", root=True)
     if found["parts"]["kpageflags"] == "ok":
-        assert PageFlags.load(loaded).nr_pages == Machine.from_capture(loaded).nr_pages_ram
+        ram = Machine.from_capture(loaded).ram
+        assert PageFlags.load(loaded).within(ram).nr_pages == ram.nr_pages
         assert "kpageflags" not in missing
 
 
