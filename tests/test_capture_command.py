@@ -470,26 +470,24 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tree, tmp_path):
     refused(done, "No space left on device")
 
 
-def test_killed_while_reading_or_writing_there_is_no_half_file(tree, tmp_path):
+@pytest.mark.parametrize(("call", "nth"), [("pread", 7), ("write", 1), ("fsync", 1), ("link", 1)])
+def test_killed_while_reading_or_writing_there_is_no_half_file(call, nth, tree, tmp_path):
     put(tree, "proc/kpageflags", "")
     os.truncate(tree / "proc/kpageflags", 64 << 21)  # of 64 GiB
     (tree / "proc/iomem").unlink()
     folder = tmp_path / "out"
     folder.mkdir()
     out = folder / "x.mmsnap"
-    process = subprocess.Popen([sys.executable, str(FILE), "--root", str(tree), str(out)],
-                               stderr=subprocess.PIPE, text=True)
-    while not process.stderr.readline().startswith("btf-structs.json"):
-        assert process.poll() is None
-    process.kill()  # among the page flags, which take a second
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and not list(folder.iterdir())
-    at_fsync = ("import os, runpy, sys; os.fsync = lambda fd: os.kill(os.getpid(), 9); "
-                "sys.argv = ['capture', '--root', sys.argv[1], sys.argv[2]]; "
-                f"runpy.run_path({str(FILE)!r}, run_name='__main__')")
-    done = subprocess.run([sys.executable, "-c", at_fsync, str(tree), str(out)], stderr=subprocess.PIPE,
-                          check=False)
+    code = ("import itertools, os, runpy, sys\n"
+            f"calls, real = itertools.count(1), os.{call}\n"
+            f"def die(*a, **k): return os.kill(os.getpid(), 9) if next(calls) == {nth} else real(*a, **k)\n"
+            f"os.{call} = die\n"
+            "sys.argv.insert(1, '--root')\n"
+            f"runpy.run_path({str(FILE)!r}, run_name='__main__')")
+    command = [sys.executable, "-c", code, str(tree), str(out)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, check=False)
     assert done.returncode == -signal.SIGKILL and not out.exists()
+    assert len(list(folder.iterdir())) == (call != "pread")  # the hidden one, if it had begun to write
     assert run("--root", tree, out).returncode == 0
     assert PageFlags.load(str(out)).types()
 

@@ -11,10 +11,10 @@ says of each part whether it was taken, and if not, why. Text is kept verbatim; 
 mapcounts and slab statistics are not.
 
 The archive is built in memory and written in one go: under a random name beside OUT, flushed to disk, then
-linked to OUT, so that OUT is whole or not there. An OUT that
-exists is refused, or replaced with ``--force`` if it is a regular file; a link is never followed. As root a
-folder that everybody may write to must be sticky, as /tmp is, or others could swap the file. The file is
-for its owner alone (0600), and belongs to the caller of sudo.
+linked to OUT, so that OUT is whole or not there; killed in between, it leaves ``.OUT.RANDOM.part``. An OUT
+that exists is refused, or replaced with ``--force`` if it is a regular file; a link is never followed. As
+root a folder that everybody may write to must be sticky, as /tmp is, or others could swap the file. The file
+is for its owner alone (0600), and belongs to the caller of sudo.
 
 ``--scrub`` leaves out what says whose machine it is, but nothing that a count needs:
 
@@ -28,7 +28,7 @@ Left out: traces; memory of devices without a line in iomem; a file whose read h
 signal reaches it (other slow files are given up, see ``LIMIT_SECONDS``). With ``--root DIR`` links in DIR are
 followed, also out of it.
 """
-# The floor is Python 3.6, and files are named relative to an open folder: no newer syntax, no pathlib.
+# No newer syntax than Python 3.6 has, and no pathlib: files are opened relative to an open folder.
 # ruff: noqa: SIM905, UP006, UP035, UP045, B905, PTH112, PTH114, PTH115, PTH118, PTH119, PTH208
 
 import argparse
