@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -237,6 +238,28 @@ def test_layouts_from_btf_are_those_that_ship():
     assert not set(found["absent"]) & set(found["structs"])
 
 
+def test_bit_fields_of_older_btf_lie_where_their_integer_type_says():
+    strings = b"\0page\0a\0int\0"
+    words = [8, 1 << 24, 4, 1 << 16 | 3,  # int, 3 bits from bit 1 on
+             1, 4 << 24 | 1, 4, 6, 1, 5]  # struct page: member a at bit 5
+    types = struct.pack(f"={len(words)}I", *words)
+    head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
+    blob = head + types + strings
+    (row,) = capture.Btf(blob).layouts()["structs"]["page"]["members"]
+    (known,) = Btf.load(blob).struct("page").members
+    assert (row["bit_offset"], row["bits"]) == (known.bit_offset, known.bit_size) == (6, 3)
+
+
+def test_page_flags_are_read_where_the_best_source_says_ram_is():
+    blocks = "block_size_bytes:8000000\nmemory1 phys_index=00000001 state=online\n"
+    zeros = "00000000-00000000 : System RAM\n"
+    assert capture.pfn_ranges(zeros, blocks, 4096, "x86_64") == [(0x8000, 0x10000)]
+    assert capture.pfn_ranges("", "", 4096, "x86_64") == [(0, 1 << 52)]
+    iomem = "00001000-00001fff : reserved\n00001800-000047ff : System RAM\n"  # half pages do not count
+    assert capture.pfn_ranges(iomem, blocks, 4096, "x86_64") == [(2, 4)]
+    assert capture.pfn_ranges(iomem, blocks, 4096, "aarch64") == [(1, 4)]
+
+
 def test_the_log_holds_neither_the_command_line_nor_what_users_wrote(tree, tmp_path):
     fake_tree(tree, "amd64-6g-hvo-1g")
     take(tree, tmp_path / "x.mmsnap")
@@ -362,6 +385,17 @@ def test_scrubbing_leaves_no_name_of_a_device_a_module_or_a_build(tmp_path):
     assert before == after
 
 
+def test_a_scrubbed_range_that_a_driver_holds_is_no_free_device_memory():
+    iomem = ("00000000-3fffffff : System RAM\n  01000000-01ffffff : Kernel code\n"
+             "100000000-7ffffffff : PCI Bus 0000:00\n"
+             "  100000000-1ffffffff : 0000:00:06.0\n    100000000-1ffffffff : acme_gpu\n"
+             "  200000000-2ffffffff : 0000:00:07.0\n  300000000-3000fffff : 0000:00:06.0\n")
+    assert capture.scrub_iomem(iomem).splitlines() == [
+        "00000000-3fffffff : System RAM", "  01000000-01ffffff : Kernel code", "100000000-7ffffffff : device",
+        "  100000000-1ffffffff : PCI device 0", "    100000000-1ffffffff : device",
+        "  200000000-2ffffffff : PCI device 1"]
+
+
 def test_scrubbed_slab_names_agree_in_both_lists(tmp_path):
     tree = fake_tree(tmp_path / "tree", "microvm-24g-6.18")
     take(tree, tmp_path / "x.mmsnap", scrub=True)
@@ -432,6 +466,15 @@ def test_what_somebody_else_made_meanwhile_stays(tmp_path, monkeypatch):
         capture.write(b"ours", str(out))
     monkeypatch.setattr(capture, "_check_name", check_name)
     assert out.read_text() == "theirs" and list(tmp_path.iterdir()) == [out]
+
+
+def test_a_link_laid_where_the_hidden_file_goes_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "urandom", bytes)  # as if somebody had guessed it
+    (tmp_path / f".x.mmsnap.{'00' * 6}.part").symlink_to(tmp_path / "target")
+    (tmp_path / "target").write_text("theirs")
+    with pytest.raises(FileExistsError):
+        capture.write(b"ours", str(tmp_path / "x.mmsnap"))
+    assert (tmp_path / "target").read_text() == "theirs" and not (tmp_path / "x.mmsnap").exists()
 
 
 def test_a_filesystem_without_links_gets_a_rename(tmp_path, monkeypatch):
