@@ -1,5 +1,6 @@
 """The designs beside the first five: formulas by hand, the break-even table, page mixes."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from workbench.designs import memdesc, netmem, page_ext
 from workbench.designs.compound_devmap import dedup_pages
 from workbench.kernel.structs import Struct
 from workbench.memory.pagemix import ASSUMED, PageMix, mix_for
+from workbench.paths import data_dir
 
 X86 = KernelConfig.preset("x86-64")
 PRESETS = ["amd64_6.1", "amd64_6.12", "arm64_6.1", "microvm", "ppc64el"]
@@ -192,3 +194,12 @@ def test_hvo_in_its_three_generations(variant, kept, shared):
 )
 def test_the_release_decides_the_generation(release, generation):
     assert designs.get("hvo").generation(replace(X86, release=release)) == generation
+
+
+def test_a_capture_anywhere_has_its_own_page_mix(tmp_path):
+    """Not that of a shipped capture of the same name, nor a stand-in."""
+    elsewhere = tmp_path / "debian-6.12-2g"
+    shutil.copytree(data_dir() / "captures" / "microvm-24g-6.18", elsewhere)
+    mix, note = mix_for(Machine.load(elsewhere))
+    assert note == "" and mix.folios == mix_for(Machine.load("microvm-24g-6.18"))[0].folios
+    assert mix_for(Machine.load("ram=1GiB"))[1] != ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,6 +76,7 @@ class Machine:
     source: str = ""
     notes: tuple[str, ...] = ()
     counter: tuple[int, int] | None = None  # the kernel's own (boot, run) memmap pages
+    capture: str = ""  # what load_capture() opens again: a path or a shipped name
 
     # -- where a machine comes from ---------------------------------------------------------------------
 
@@ -97,7 +98,7 @@ class Machine:
             return cls.from_spec(text, kernel)
         from workbench.memory.capture import load_capture
 
-        return cls.from_capture(load_capture(text), kernel)
+        return replace(cls.from_capture(load_capture(text), kernel), capture=text)
 
     @classmethod
     def live(cls, kernel: KernelConfig | None = None) -> Machine:

@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from workbench.errors import InputError
 from workbench.memory.machine import Machine
@@ -103,8 +104,14 @@ class PageMix:
         return _from_capture(name)
 
 
-@functools.lru_cache(maxsize=16)
 def _from_capture(name: str) -> PageMix:
+    path = Path(name.partition("#")[0])
+    return _read(name, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@functools.lru_cache(maxsize=16)
+def _read(name: str, stamp: int) -> PageMix:
+    """A capture's mix, kept; ``stamp`` changes when its file does."""
     path, _, label = name.partition("#")
     flags = PageFlags.load(path, label or None).within(Machine.load(path).pfns("ram", "nomap"))
     return PageMix(name, flags.folio_orders(), f"page flags of {name}", True)
@@ -146,14 +153,14 @@ def mix_for(machine: Machine, name: str = "") -> tuple[PageMix, str]:
     own = not name
     if own:
         try:
-            return _from_capture(machine.name), ""
+            return _from_capture(machine.capture), ""
         except InputError:
             name = STAND_IN
     if name in ASSUMED or "=" in name:
         shares = ASSUMED[name] if name in ASSUMED else parse_shares(name)
         mix = PageMix.from_shares(name, shares, machine.nr_pages_ram)
-    elif name == machine.name:
-        return _from_capture(name), ""
+    elif name in (machine.name, machine.capture):
+        return _from_capture(machine.capture or name), ""
     else:
         try:
             mix = _from_capture(name)
