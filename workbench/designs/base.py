@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig
-from workbench.kernel.slab import SlabCache
+from workbench.kernel.slab import slab_bytes
 from workbench.memory import memmap
 from workbench.memory.machine import Machine
-from workbench.memory.pfns import PfnSet
+from workbench.memory.pfns import PfnSet, most
 from workbench.memory.population import Population
 from workbench.pfnmaps import MapCounts, PfnMap
 
@@ -48,32 +48,37 @@ class Path:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a design on a machine, as named integer parts."""
+    """Bytes of a design on a machine, as named integer parts; arrays of int64 of a setting with arrays."""
 
-    parts: Mapping[str, int]
+    parts: Mapping[str, Any]
     exact: bool = True  # False where a part is an expectation over random placement, or a bound
-    notes: tuple[str, ...] = ()
-    elsewhere: Mapping[str, int] = field(
+    notes: tuple[Any, ...] = ()
+    elsewhere: Mapping[str, Any] = field(
         default_factory=dict
     )  # bytes that are not RAM, by name; not in the total
 
     @property
-    def total_bytes(self) -> int:
+    def total_bytes(self) -> Any:
         """The sum of the parts."""
         return sum(self.parts.values())
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a footprint is taken of: a machine, what is pinned in it, and the pfn map to use."""
+    """What a footprint is taken of: a machine, what is pinned in it, and the pfn map to use.
+
+    Many at a time (``scenario.batch``): the numbers of pages and bytes are arrays of int64, either all 0 or
+    none. A footprint that only adds, multiplies and divides them needs no second formula; one that asks
+    ``if`` of them fails there, and its scenarios are evaluated one by one.
+    """
 
     machine: Machine
     population: Population
     pfn_map: PfnMap
     describe_device: bool = False  # pmem and device memory need descriptors too
-    proxy_bytes: int = 64  # assumed; designs/proxy_bit.py says why
+    proxy_bytes: Any = 64  # assumed; designs/proxy_bit.py says why
     mix: str = ""  # page mix: a capture, an assumed one, or "" for the machine's own
-    folio_desc_bytes: int = 80  # designs/memdesc.py
+    folio_desc_bytes: Any = 80  # designs/memdesc.py
 
     @property
     def kernel(self) -> KernelConfig:
@@ -137,7 +142,7 @@ class Design(ABC):
 # -- parts that several designs share ---------------------------------------------------------------------
 
 
-def static_parts(setting: Setting, *, hvo: bool = False) -> tuple[dict[str, int], list[str]]:
+def static_parts(setting: Setting, *, hvo: bool = False) -> tuple[dict[str, Any], list[Any]]:
     """The memmap of all RAM and what lies beside it; with ``hvo`` less what HVO frees.
 
     Bytes are what really backs the memmap; where a capture does not tell, what the kernel counts.
@@ -173,11 +178,18 @@ def static_parts(setting: Setting, *, hvo: bool = False) -> tuple[dict[str, int]
     return parts, notes
 
 
-def descriptor_parts(label: str, sizeof: int, nr: int, kernel: KernelConfig) -> dict[str, int]:
+def descriptor_parts(label: str, sizeof: Any, nr: Any, kernel: KernelConfig) -> dict[str, Any]:
     """``nr`` slab objects of ``sizeof`` bytes: the objects, and what their slabs waste."""
-    cache = SlabCache.of(sizeof, kernel)
     used = nr * sizeof
-    return {f"{label} objects": used, f"{label} slab waste": cache.slab_bytes(nr) - used}
+    return {f"{label} objects": used, f"{label} slab waste": slab_bytes(sizeof, nr, kernel) - used}
+
+
+def nr_entries(setting: Setting) -> Any:
+    """Pinned folios: what a pfn map over them would hold."""
+    population = setting.population
+    if population.pinned is not None:
+        return population.pinned.nr_entries
+    return population.scatter(setting.machine).nr_entries if most(population.nr_pinned) else 0
 
 
 def map_counts(setting: Setting, kind: str = "ram") -> MapCounts:
@@ -186,12 +198,12 @@ def map_counts(setting: Setting, kind: str = "ram") -> MapCounts:
     span = machine.max_pfn if kind == "ram" else machine.span
     if kind == "ram" and population.pinned is not None:
         return setting.pfn_map.counts(population.pinned, machine.kernel, span=span)
-    if not (population.nr_pinned if kind == "ram" else population.nr_device_used):
+    if not most(population.nr_pinned if kind == "ram" else population.nr_device_used):
         return setting.pfn_map.counts(PfnSet.empty(), machine.kernel, span=span)
     return setting.pfn_map.expected(population.scatter(machine, kind), machine.kernel, span=span)
 
 
-def map_parts(counts: MapCounts) -> dict[str, int]:
+def map_parts(counts: MapCounts) -> dict[str, Any]:
     """A pfn map's bytes as parts of a footprint."""
     named = counts.parts or {"bytes": counts.bytes}
     return {f"pfn map {name}": value for name, value in named.items()}

@@ -27,6 +27,7 @@ from workbench.designs.base import (
     static_parts,
 )
 from workbench.kernel.config import KernelConfig
+from workbench.memory.pfns import most
 
 #: As in the mail of 14 December 2018; needs -fms-extensions.
 DYNAMIC_PAGE = "struct dynamic_page { struct page; unsigned long vaddr; unsigned long pfn; };"
@@ -83,7 +84,7 @@ class DynamicPage(Design):
         uses = ["ram"]
         if setting.describe_device:
             parts.pop("pmem memmap", None)
-            uses = ["ram", "device"] if setting.population.nr_pages else ["device"]
+            uses = ["ram", "device"] if most(setting.population.nr_pages) else ["device"]
             notes.append("pmem and device memory: descriptors for what is in use, instead of a memmap")
         exact = True
         size = sizeof_dynamic_page(setting.kernel)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, Step, static_parts
 from workbench.kernel.config import KernelConfig
+from workbench.memory.pfns import most
 
 NET_IOV_BYTES = 64  # sizeof(struct net_iov), include/net/netmem.h, v7.3
 NETMEM_DESC_BYTES = 48  # sizeof(struct netmem_desc), the same
@@ -43,7 +44,7 @@ class Netmem(Design):
             parts.pop("pmem memmap", None)
         bound = setting.population.nr_device_used if setting.describe_device else 0
         parts["net_iov"] = bound * NET_IOV_BYTES
-        if not bound:
+        if not most(bound):
             notes.append("no device memory is bound, so there is no net_iov")
         return Footprint(parts, notes=tuple(notes))
 

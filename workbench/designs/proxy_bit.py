@@ -20,9 +20,11 @@ from workbench.designs.base import (
     descriptor_parts,
     map_counts,
     map_parts,
+    nr_entries,
     static_parts,
 )
 from workbench.kernel.config import KernelConfig
+from workbench.pfnmaps.base import each_note
 
 #: Assumed: sizeof(struct net_iov), include/net/netmem.h, v7.3. The scenario field proxy_bytes varies it.
 PROXY_BYTES = 64
@@ -74,11 +76,13 @@ class ProxyBit(Design):
 
     def footprint(self, setting: Setting) -> Footprint:
         parts, notes = static_parts(setting)
-        counts = map_counts(setting)
-        parts |= descriptor_parts("proxy", setting.proxy_bytes, counts.nr_entries, setting.kernel)
-        notes.append(f"a proxy of {setting.proxy_bytes} bytes is assumed: its size was never stated")
+        parts |= descriptor_parts("proxy", setting.proxy_bytes, nr_entries(setting), setting.kernel)
+        notes.append(
+            each_note("a proxy of {} bytes is assumed: its size was never stated", setting.proxy_bytes)
+        )
         exact = True
         if self.variant == "indexed":
+            counts = map_counts(setting)
             parts |= map_parts(counts)
             notes += [counts.note] if counts.note else []
             exact = counts.exact

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from workbench.errors import InputError
 from workbench.kernel.config import FREE_POINTER_BYTES, KernelConfig
@@ -118,8 +121,8 @@ class SlabCache:
         """Objects in one slab."""
         return (self.page_size << self.order) // self.object_bytes
 
-    def slab_bytes(self, nr_objects: int) -> int:
-        """Bytes of the whole slabs that ``nr_objects`` objects fill when packed."""
+    def slab_bytes(self, nr_objects: Any) -> Any:
+        """Bytes of the whole slabs that ``nr_objects`` objects (int, or array of int64) fill when packed."""
         return -(-nr_objects // self.objects_per_slab) * (self.page_size << self.order)
 
     def waste(self, nr_objects: int) -> int:
@@ -129,6 +132,23 @@ class SlabCache:
     def _get_order(self, size: int) -> int:
         """get_order(): log2 of the pages that hold ``size`` bytes, include/asm-generic/getorder.h."""
         return (-(-size // self.page_size) - 1).bit_length()
+
+
+def slab_bytes(object_size: Any, nr_objects: Any, kernel: KernelConfig) -> Any:
+    """Bytes of the whole slabs for objects of a size; either may be an array of int64, then so is the answer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> slab_bytes(80, 52, KernelConfig()), slab_bytes(np.array([64, 80]), 52, KernelConfig()).tolist()
+    (8192, [4096, 8192])
+    """
+    if isinstance(object_size, int):
+        return SlabCache.of(object_size, kernel).slab_bytes(nr_objects)
+    sizes, which = np.unique(object_size, return_inverse=True)
+    caches = [SlabCache.of(size, kernel) for size in sizes.tolist()]
+    per_slab = np.array([cache.objects_per_slab for cache in caches])[which]
+    return -(-nr_objects // per_slab) * np.array([cache.slab_bytes(1) for cache in caches])[which]
 
 
 def _round_up(size: int, align: int) -> int:

@@ -23,6 +23,7 @@ U64 = NDArray[np.uint64]
 MAX_PFN = 2**64 - 1  # an index is an unsigned long on 64-bit kernels
 MAX_ORDER = 63
 _ONE = np.uint64(1)
+_CELLS = 1 << 18  # floats at a time where many numbers of runs meet many sizes of blocks; assumed
 
 
 def as_pfns(values: ArrayLike, what: str = "pfn") -> U64:
@@ -413,8 +414,9 @@ class Scatter:
 
     Parameters
     ----------
-    nr_pages : int
-        Pages to place.
+    nr_pages : int, or ndarray of int64, shape (n,)
+        Pages to place. An array stands for n placements that differ in nothing else: whatever is counted of
+        them is an array too, each number bit for bit what one placement alone has. ``draw`` takes one.
     run_pages : int
         Pages of one run, a power of two; 1 scatters single pages.
     order : int
@@ -430,34 +432,34 @@ class Scatter:
     (100, 100, 51200)
     """
 
-    nr_pages: int
+    nr_pages: Any
     run_pages: int = 1
     order: int = 0
     within: PfnSet
 
     def __post_init__(self) -> None:
-        if self.nr_pages < 0:
-            raise InputError(f"nr_pages {self.nr_pages} is negative")
+        if least(self.nr_pages) < 0:
+            raise InputError(f"nr_pages {least(self.nr_pages)} is negative")
         if self.run_pages < 1 or self.run_pages & (self.run_pages - 1) or self.run_pages >= 1 << 64:
             raise InputError(f"run_pages {self.run_pages} is not a power of two below 2^64")
         if self.run_pages < 1 << _checked_order(self.order):
             raise InputError(f"order {self.order} does not fit runs of {self.run_pages} pages")
-        if self.nr_runs > self.places.nr_pages:
-            raise InputError(f"{self.nr_runs} runs of {self.run_pages} pages do not fit; memory has room for "
-                             f"{self.places.nr_pages} aligned runs")
+        if most(self.nr_runs) > self.places.nr_pages:
+            raise InputError(f"{most(self.nr_runs)} runs of {self.run_pages} pages do not fit; memory has "
+                             f"room for {self.places.nr_pages} aligned runs")
 
     @property
-    def nr_entries(self) -> int:
+    def nr_entries(self) -> Any:
         """Folios placed."""
         return -(-self.nr_pages >> self.order)
 
     @property
-    def nr_runs(self) -> int:
+    def nr_runs(self) -> Any:
         """Runs placed, the partial one included."""
         return -(-self.nr_pages // self.run_pages)
 
     @property
-    def partial_pages(self) -> int:
+    def partial_pages(self) -> Any:
         """Pages of the partial run, in whole folios; 0 when every run is full."""
         return (self.nr_entries << self.order) % self.run_pages
 
@@ -489,7 +491,7 @@ class Scatter:
             last[cut] = first[cut] + np.uint64(self.partial_pages - 1)
         return PfnSet._merged(first, last, np.full(first.size, self.order, np.uint8))
 
-    def expected_prefixes(self, shift: int) -> float:
+    def expected_prefixes(self, shift: int) -> Any:
         """How many different ``pfn >> shift`` a placement has on average.
 
         Exact up to rounding: a block of ``2**shift`` pages that has m of the M places stays empty with the
@@ -501,22 +503,37 @@ class Scatter:
         >>> round(pair.expected_prefixes(6), 6) == round(1 + 64 / 127, 6)
         True
         """
-        if not self.nr_runs:
+        one = isinstance(self.nr_pages, int)
+        if one and not self.nr_runs:
             return 0.0
         run_shift = self.run_pages.bit_length() - 1
         if shift <= run_shift:
-            return float((self.nr_pages // self.run_pages << run_shift - shift)
-                         + -(-self.partial_pages >> shift))
+            full = self.nr_pages // self.run_pages << run_shift - shift
+            nr_prefixes = full + -(-self.partial_pages >> shift)
+            return float(nr_prefixes) if one else nr_prefixes.astype(np.float64)
         nr_full, sizes = group_sizes(self.places, shift - run_shift)
         m, nr = np.unique(np.append(sizes, _ONE << np.uint64(min(shift - run_shift, 63))), return_counts=True)
         nr[-1] += nr_full - 1
-        return float(nr @ -np.expm1(self.log_chance_empty(m)))
+        if one:
+            return float((nr * -np.expm1(self.log_chance_empty(m))).sum())
+        # Row by row the sum above, in the same sequence: no BLAS, whose sums go by the shape.
+        found = np.empty(self.nr_pages.size)
+        step = max(1, _CELLS // m.size)
+        for at in range(0, found.size, step):
+            part = slice(at, at + step)
+            found[part] = (nr * -np.expm1(self.log_chance_empty(m, part))).sum(axis=-1)
+        return found
 
-    def log_chance_empty(self, nr_places: ArrayLike) -> NDArray[np.float64]:
-        """log of the chance that none of the runs lies in given places, so many of all places."""
+    def log_chance_empty(self, nr_places: ArrayLike, part: slice | None = None) -> NDArray[np.float64]:
+        """log of the chance that none of the runs lies in given places, so many of all places.
+
+        Shape (k,) for k numbers of places; (n, k) where ``nr_pages`` is an array, of which ``part`` picks.
+        """
         total = self.places.nr_pages
         m = np.minimum(np.asarray(nr_places, dtype=np.float64), total)
-        few, many = np.minimum(m, self.nr_runs), np.maximum(m, self.nr_runs)
+        runs = self.nr_runs if part is None else self.nr_runs[part]
+        runs = np.asarray(runs, dtype=np.float64)[..., None]
+        few, many = np.minimum(m, runs), np.maximum(m, runs)
         with np.errstate(divide="ignore", invalid="ignore"):
             if total >= 1 << 17:
                 # log of prod (1 - many / (total - j)) for j < few, by the midpoint rule: where its error
@@ -524,13 +541,47 @@ class Scatter:
                 log_chance = few * np.log1p(-many / np.maximum(total - (few - 1) / 2, many))
             else:
                 gone = total - few - many
-                terms = ((total - few, 1), (total - many, 1), (np.full_like(m, total), -1),
+                terms = ((total - few, 1), (total - many, 1), (np.full_like(few, total), -1),
                          (np.maximum(gone, 0), -1))
-                log_chance = sum(sign * _log_factorial(x) for x, sign in terms)
+                log_of = _log_factorials()
+                log_chance = np.zeros_like(few)
+                for x, sign in terms:
+                    log_chance += sign * log_of[x.astype(np.int64)]
         return np.where(few + many > total, -np.inf, np.where(few == 0, 0.0, log_chance))
 
 
-_log_factorial = np.vectorize(lambda x: math.lgamma(x + 1), otypes=[np.float64])
+@functools.cache
+def _log_factorials() -> NDArray[np.float64]:
+    """log of n! for n up to 2^17."""
+    return np.array([math.lgamma(n + 1) for n in range((1 << 17) + 1)])
+
+
+# Numbers of pages are ints, exact at any size; many scenarios at a time have arrays of int64 in their place.
+
+def least(nr: Any) -> int:
+    """The number, or the least of an array of them."""
+    return nr if isinstance(nr, int) else int(np.min(nr))
+
+
+def most(nr: Any) -> int:
+    """The number, or the most of an array of them."""
+    return nr if isinstance(nr, int) else int(np.max(nr))
+
+
+def rounded(mean: Any) -> Any:
+    """``round()``, of one float or of each of an array."""
+    return round(mean) if isinstance(mean, float | int) else np.rint(mean).astype(np.int64)
+
+
+def bit_length(nr: Any) -> Any:
+    """``int.bit_length()``, of one int or of each of an array of numbers below 2^53.
+
+    Examples
+    --------
+    >>> bit_length(5), bit_length(np.array([0, 1, 4, 5, 2**40])).tolist()
+    (3, [0, 1, 3, 3, 41])
+    """
+    return nr.bit_length() if isinstance(nr, int) else np.frexp(nr)[1].astype(np.int64)
 
 
 def group_sizes(pfns: PfnSet, shift: int) -> tuple[int, U64]:

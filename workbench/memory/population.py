@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.errors import InputError
 from workbench.memory.machine import Machine
-from workbench.memory.pfns import PfnSet, Scatter
+from workbench.memory.pfns import PfnSet, Scatter, least, most
 
 if TYPE_CHECKING:
     from workbench.memory.pageflags import PageFlags
@@ -23,20 +23,19 @@ class Population:
     Either an exact set (``pinned``, from a trace or a capture), or a number of pages that come in naturally
     aligned runs of ``run_pages``, placed at random: then every count over placements is an expectation and
     says so. ``nr_device_used`` pages of pmem and device memory are in use, for the designs that describe
-    such memory without a memmap.
+    such memory without a memmap. Either number may be an array of int64: so many populations alike.
     """
 
-    nr_pinned: int = 0
+    nr_pinned: Any = 0
     run_pages: int = 1
     folio_order: int = 0
-    nr_device_used: int = 0
+    nr_device_used: Any = 0
     pinned: PfnSet | None = None
 
     def __post_init__(self) -> None:
-        if self.nr_pinned < 0 or self.nr_device_used < 0:
-            raise InputError(
-                f"{min(self.nr_pinned, self.nr_device_used)} pages: a number of pages is not negative"
-            )
+        fewest = min(least(self.nr_pinned), least(self.nr_device_used))
+        if fewest < 0:
+            raise InputError(f"{fewest} pages: a number of pages is not negative")
         if not 0 <= self.folio_order <= 40:
             raise InputError(f"folio order {self.folio_order} is not in 0..40")
         if self.run_pages < 1 or self.run_pages & (self.run_pages - 1):
@@ -46,15 +45,15 @@ class Population:
         """The pages as random runs inside a machine's RAM, or (``"device"``) its pmem and device memory."""
         nr = self.nr_pinned if kind == "ram" else self.nr_device_used
         within = machine.ram if kind == "ram" else machine.pfns("pmem", "device")
-        if nr > within.nr_pages:
+        if most(nr) > within.nr_pages:
             raise InputError(
-                f"{nr} pages to describe, but {machine.name} has {within.nr_pages} pages of {kind}"
+                f"{most(nr)} pages to describe, but {machine.name} has {within.nr_pages} pages of {kind}"
             )
         run = max(self.run_pages, 1 << self.folio_order)
         return Scatter(nr_pages=nr, run_pages=run, order=self.folio_order, within=within)
 
     @functools.cached_property
-    def nr_pages(self) -> int:
+    def nr_pages(self) -> Any:
         """Pinned pages."""
         return self.pinned.nr_pages if self.pinned is not None else self.nr_pinned
 

@@ -7,31 +7,59 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from workbench.errors import InputError
 from workbench.kernel.config import KernelConfig
 from workbench.memory.pfns import PfnSet, Scatter
 from workbench.pfnmaps.walks import MapWalk
 
 
+@dataclass(frozen=True, eq=False)
+class EachNote:
+    """A note whose words differ from one to the next of many scenarios."""
+
+    texts: Sequence[str]
+
+
+def each_note(template: str, value: Any) -> Any:
+    """The note of one value, or of each of an array.
+
+    Examples
+    --------
+    >>> each_note("{} bytes", 64), each_note("{} bytes", np.array([8, 64])).texts
+    ('64 bytes', ['8 bytes', '64 bytes'])
+    """
+    if isinstance(value, int | float):
+        return template.format(value)
+    values, which = np.unique(value, return_inverse=True)
+    texts = [template.format(one) for one in values.tolist()]
+    return EachNote([texts[at] for at in which.tolist()])
+
+
 @dataclass(frozen=True, kw_only=True)
 class MapCounts:
-    """A pfn map that holds some entries, counted. Bytes are exact ints; no time anywhere."""
+    """A pfn map that holds some entries, counted. Bytes are exact ints; no time anywhere.
+
+    Where a Scatter stands for many placements, the numbers are arrays of int64.
+    """
 
     map: str
     exact: bool  # False: an expectation over random placement, or a model; `note` says which
-    nr_entries: int
-    nr_nodes: int
-    nodes_per_shift: Mapping[int, int]  # node->shift -> nodes; empty where the map has no such levels
-    height: int  # levels from the root to the leaves, or steps of a search
-    node_bytes: int  # sizeof of all nodes
-    slab_bytes: int  # bytes of the slab pages that hold them; 0 where no slab is used
-    bytes: int  # all memory the map takes: nodes, slab waste, tables
-    dependent_loads: int  # serial loads of a hit, worst entry
-    note: str = ""
-    parts: Mapping[str, int] = field(default_factory=dict)  # named bytes that sum to `bytes`
+    nr_entries: Any
+    nr_nodes: Any
+    nodes_per_shift: Mapping[int, Any]  # node->shift -> nodes; empty where the map has no such levels
+    height: Any  # levels from the root to the leaves, or steps of a search
+    node_bytes: Any  # sizeof of all nodes
+    slab_bytes: Any  # bytes of the slab pages that hold them; 0 where no slab is used
+    bytes: Any  # all memory the map takes: nodes, slab waste, tables
+    dependent_loads: Any  # serial loads of a hit, worst entry
+    note: Any = ""
+    parts: Mapping[str, Any] = field(default_factory=dict)  # named bytes that sum to `bytes`
 
     def __post_init__(self) -> None:
-        if self.parts and sum(self.parts.values()) != self.bytes:
+        wrong = bool(self.parts) and sum(self.parts.values()) != self.bytes
+        if wrong if isinstance(wrong, bool) else wrong.any():
             raise AssertionError(f"{self.map}: parts {dict(self.parts)} do not sum to {self.bytes}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,7 +101,12 @@ class PfnMap(ABC):
 
     @abstractmethod
     def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
-        """The expected counts over uniformly random placements of ``scatter``'s runs (``exact=False``)."""
+        """The expected counts over uniformly random placements of ``scatter``'s runs (``exact=False``).
+
+        Where ``scatter.nr_pages`` is an array, so are they; a map that cannot has ``by_arrays = False``.
+        """
+
+    by_arrays: ClassVar[bool] = True
 
     def walk(self, pfns: PfnSet, pfn: int, kernel: KernelConfig, *,
              span: int | None = None) -> MapWalk | None:

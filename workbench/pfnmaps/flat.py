@@ -6,6 +6,8 @@ order o fills ``2**o`` slots and saves nothing.
 
 from __future__ import annotations
 
+from typing import Any
+
 from workbench.kernel.config import KernelConfig
 from workbench.memory.pfns import PfnSet, Scatter
 from workbench.pfnmaps.base import MapCounts, PfnMap, span_over
@@ -49,10 +51,10 @@ class Flat(PfnMap):
                      slot=pfn, nr_slots=span)
         return MapWalk(self.name, pfn, (word,), found)
 
-    def _of(self, nr_entries: int, span: int, *, exact: bool) -> MapCounts:
+    def _of(self, nr_entries: Any, span: int, *, exact: bool) -> MapCounts:
         table = span * SLOT_BYTES
         return MapCounts(
             map=self.name, exact=exact, nr_entries=nr_entries, nr_nodes=0, nodes_per_shift={},
             height=1 if span else 0, node_bytes=0, slab_bytes=0, bytes=table,
-            dependent_loads=1 if nr_entries else 0, parts={"table": table},
+            dependent_loads=(nr_entries > 0) * 1, parts={"table": table},
         )

@@ -259,6 +259,8 @@ class MapleTree(PfnMap):
     summary = "B-tree of ranges, 16 slots per 256-byte node; a folio is one range, a gap takes a slot too."
     source = "lib/maple_tree.c, v6.12; replayed counts equal those of the kernel's own code, v6.1"
 
+    by_arrays = False  # a small tree is replayed, a large one counted level by level
+
     def __init__(self, order: str = "random", seed: int = 1) -> None:
         if order not in ("random", "ascending"):
             raise InputError(f"order of insertion {order!r} is neither 'random' nor 'ascending'")

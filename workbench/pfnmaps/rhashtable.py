@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.kernel.config import KernelConfig, load_layouts
-from workbench.memory.pfns import PfnSet, Scatter
-from workbench.pfnmaps.base import MapCounts, PfnMap
+from workbench.memory.pfns import PfnSet, Scatter, bit_length
+from workbench.pfnmaps.base import MapCounts, PfnMap, each_note
 from workbench.pfnmaps.walks import MapWalk, Touch, entry_at, entry_ends
 
 BUCKET_BYTES = 8  # struct rhash_lock_head *; include/linux/rhashtable.h, v6.12
@@ -67,8 +68,8 @@ def entry_firsts(pfns: PfnSet) -> NDArray[np.uint64]:
     return np.repeat(pfns.first, sizes) + (nth.astype(np.uint64) << np.repeat(order, sizes))
 
 
-def nr_buckets(nr_entries: int, *, peak: int = 0, automatic_shrinking: bool = False,
-               min_size: int = HASH_MIN_SIZE) -> int:
+def nr_buckets(nr_entries: Any, *, peak: int = 0, automatic_shrinking: bool = False,
+               min_size: int = HASH_MIN_SIZE) -> Any:
     """Buckets, where the deferred worker keeps up: grow above 75 % load, shrink below 30 %.
 
     rht_grow_above_75() and rht_shrink_below_30(), include/linux/rhashtable.h, v6.12. A table shrinks as soon
@@ -76,8 +77,8 @@ def nr_buckets(nr_entries: int, *, peak: int = 0, automatic_shrinking: bool = Fa
 
     Parameters
     ----------
-    nr_entries : int
-        Entries there are.
+    nr_entries : int, or ndarray of int64
+        Entries there are; an array only without shrinking.
     peak : int
         The most entries there have been, since when some were removed.
     automatic_shrinking : bool
@@ -93,8 +94,9 @@ def nr_buckets(nr_entries: int, *, peak: int = 0, automatic_shrinking: bool = Fa
     (262144, 2048)
     """
     size = max(HASH_DEFAULT_SIZE, min_size)
-    while max(nr_entries, peak) > size // 4 * 3:
-        size *= 2
+    reached = max(nr_entries, peak) if isinstance(nr_entries, int) else np.maximum(nr_entries, peak)
+    # It doubles until at most 75 % are used: the lowest power of two of such fillings.
+    size = size << bit_length(-(-reached // (size // 4 * 3)) - (reached > 0) * 1)
     while automatic_shrinking and size > min_size:
         nelems = min(size * 3 // 10, peak) - 1  # what is left when a removal first sees that it may shrink
         smaller = max(_roundup_pow_of_two(nelems * 3 // 2), min_size)  # rhashtable_shrink()
@@ -104,11 +106,11 @@ def nr_buckets(nr_entries: int, *, peak: int = 0, automatic_shrinking: bool = Fa
     return size
 
 
-def _roundup_pow_of_two(number: int) -> int:
-    return 1 << (number - 1).bit_length() if number > 0 else 0
+def _roundup_pow_of_two(number: Any) -> Any:
+    return (number > 0) * 1 << bit_length(number - (number > 0) * 1)
 
 
-def kvmalloc_bytes(size: int, kernel: KernelConfig) -> int:
+def kvmalloc_bytes(size: Any, kernel: KernelConfig) -> Any:
     """What kvmalloc() takes for ``size`` bytes when memory is not fragmented: mm/util.c, mm/slub.c, v6.12.
 
     A power of two, up to the buddy allocator's largest block; beyond that vmalloc()'s whole pages. Left out:
@@ -121,12 +123,11 @@ def kvmalloc_bytes(size: int, kernel: KernelConfig) -> int:
     (1024, 32768, 4198400)
     """
     contiguous = _roundup_pow_of_two(size)
-    if contiguous <= kernel.page_size << kernel.max_page_order:
-        return contiguous
-    return -(-size // kernel.page_size) * kernel.page_size
+    fits = contiguous <= kernel.page_size << kernel.max_page_order
+    return fits * contiguous + (1 - fits * 1) * (-(-size // kernel.page_size) * kernel.page_size)
 
 
-def mean_chain(nr_entries: int, buckets: int) -> float:
+def mean_chain(nr_entries: Any, buckets: Any) -> Any:
     """Objects that a hit compares on average, itself included; hashes are uniform.
 
     Examples
@@ -134,10 +135,10 @@ def mean_chain(nr_entries: int, buckets: int) -> float:
     >>> mean_chain(96, 128)    # load 75 %
     1.37109375
     """
-    return 1 + max(nr_entries - 1, 0) / (2 * buckets)
+    return 1 + (nr_entries - (nr_entries > 0) * 1) / (2 * buckets)
 
 
-def longest_chain(nr_entries: int, buckets: int) -> int:
+def longest_chain(nr_entries: Any, buckets: Any) -> Any:
     """The longest chain to expect: the greatest length that half a bucket or more reaches, by Poisson.
 
     Examples
@@ -145,6 +146,8 @@ def longest_chain(nr_entries: int, buckets: int) -> int:
     >>> longest_chain(96, 128), longest_chain(1_000_000, 1 << 21)
     (4, 7)
     """
+    if not isinstance(nr_entries, int):
+        return np.array(list(map(longest_chain, nr_entries.tolist(), buckets.tolist())), dtype=np.int64)
     if not nr_entries:
         return 0
     load = nr_entries / buckets
@@ -231,7 +234,7 @@ class RHashTable(PfnMap):
                        note=f"for hash_rnd {HASH_RND:#x}, assumed: each table draws its own; an object's key "
                             "and link count as one load and one line")
 
-    def _of(self, nr: int, kernel: KernelConfig) -> MapCounts:
+    def _of(self, nr: Any, kernel: KernelConfig) -> MapCounts:
         sizes = sizes_of(kernel)
         buckets = nr_buckets(nr, peak=self.peak, automatic_shrinking=self.automatic_shrinking,
                              min_size=self.min_size)
@@ -241,11 +244,12 @@ class RHashTable(PfnMap):
                  "table rounding": kvmalloc_bytes(header + table, kernel) - header - table,
                  "struct rhashtable": sizes["rhashtable"]}
         return MapCounts(
-            map=self.name, exact=True, nr_entries=nr, nr_nodes=0, nodes_per_shift={}, height=1 if nr else 0,
+            map=self.name, exact=True, nr_entries=nr, nr_nodes=0, nodes_per_shift={}, height=(nr > 0) * 1,
             node_bytes=table + links, slab_bytes=0, bytes=sum(parts.values()),
             # ht->tbl, tbl->size and hash_rnd, the bucket; then the objects: rhashtable_lookup(), v6.12
-            dependent_loads=3 + longest_chain(nr, buckets) if nr else 0,
-            note=f"loads are 3 and the longest chain to expect; on average 3 + {mean_chain(nr, buckets):.2f}",
+            dependent_loads=(nr > 0) * 3 + longest_chain(nr, buckets),
+            note=each_note("loads are 3 and the longest chain to expect; on average 3 + {:.2f}",
+                           mean_chain(nr, buckets)),
             parts=parts,
         )
 

@@ -6,8 +6,10 @@ the slack that an array keeps so as not to copy every time.
 
 from __future__ import annotations
 
+from typing import Any
+
 from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter
+from workbench.memory.pfns import PfnSet, Scatter, bit_length
 from workbench.pfnmaps.base import MapCounts, PfnMap
 from workbench.pfnmaps.walks import MapWalk, Touch, entry_at, entry_ends, nth_entry
 
@@ -68,8 +70,9 @@ class SortedArray(PfnMap):
                               slot=at, nr_slots=total) for at, first in reads)
         return MapWalk(self.name, pfn, touches, bool(entry))
 
-    def _of(self, nr: int, *, exact: bool) -> MapCounts:
-        loads = max(1, (nr - 1).bit_length()) if nr else 0
+    def _of(self, nr: Any, *, exact: bool) -> MapCounts:
+        steps = bit_length(nr - (nr > 0) * 1)
+        loads = steps + ((nr > 0) & (steps == 0)) * 1
         return MapCounts(
             map=self.name, exact=exact, nr_entries=nr, nr_nodes=0, nodes_per_shift={}, height=loads,
             node_bytes=0, slab_bytes=0, bytes=nr * PAIR_BYTES, dependent_loads=loads,

@@ -8,9 +8,10 @@ is larger than one. Left out: freeing or sharing of empty parts of the root.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter
+from workbench.memory.pfns import PfnSet, Scatter, most, rounded
 from workbench.pfnmaps.base import MapCounts, PfnMap, span_over
 from workbench.pfnmaps.walks import MapWalk, Touch, any_within, entry_at
 
@@ -49,7 +50,7 @@ class TwoLevel(PfnMap):
 
     def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """The mean number of leaves, rounded; without a span the root covers the memory of the placement."""
-        leaves = round(scatter.expected_prefixes(_leaf_shift(kernel)))
+        leaves = rounded(scatter.expected_prefixes(_leaf_shift(kernel)))
         return self._of(leaves, scatter.nr_entries, span_over(scatter.within, span), kernel, exact=False)
 
     def walk(self, pfns: PfnSet, pfn: int, kernel: KernelConfig, *, span: int | None = None) -> MapWalk:
@@ -74,13 +75,14 @@ class TwoLevel(PfnMap):
                                  "the entry" if entry else "NULL", slot=at, nr_slots=1 << shift))
         return MapWalk(self.name, pfn, tuple(touches), bool(entry))
 
-    def _of(self, leaves: int, nr_entries: int, span: int, kernel: KernelConfig, *, exact: bool) -> MapCounts:
+    def _of(self, leaves: Any, nr_entries: Any, span: int, kernel: KernelConfig, *, exact: bool) -> MapCounts:
         shift = _leaf_shift(kernel)
         root, leaf_bytes = -(-span >> shift) * SLOT_BYTES, leaves * kernel.page_size
         return MapCounts(
             map=self.name, exact=exact, nr_entries=nr_entries, nr_nodes=leaves,
-            nodes_per_shift={0: leaves} if leaves else {}, height=2 if span else 0, node_bytes=leaf_bytes,
-            slab_bytes=0, bytes=root + leaf_bytes, dependent_loads=2 if nr_entries else 0,
+            nodes_per_shift={0: leaves} if most(leaves) else {}, height=2 if span else 0,
+            node_bytes=leaf_bytes, slab_bytes=0, bytes=root + leaf_bytes,
+            dependent_loads=(nr_entries > 0) * 2,
             note="" if exact else "mean over random placements, rounded to whole leaves",
             parts={"root": root, "leaves": leaf_bytes},
         )

@@ -11,14 +11,14 @@ the root one level above what the entries need. Left out: marks, and xa_alloc's 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from workbench.kernel.config import KernelConfig
 from workbench.kernel.slab import SlabCache
-from workbench.memory.pfns import PfnSet, Scatter, group_sizes
+from workbench.memory.pfns import PfnSet, Scatter, group_sizes, most, rounded
 from workbench.pfnmaps.base import MapCounts, PfnMap
 from workbench.pfnmaps.walks import MapWalk, Touch, any_within, entry_at, member_offset
 
@@ -102,7 +102,7 @@ def occupancy(pfns: PfnSet, chunk_shift: int = 6, root: int | None = None) -> di
     return used
 
 
-def expected_nodes_per_shift(scatter: Scatter, chunk_shift: int = 6) -> tuple[dict[int, float], float]:
+def expected_nodes_per_shift(scatter: Scatter, chunk_shift: int = 6) -> tuple[dict[int, Any], Any]:
     """Expected nodes per level, and expected height, over random placements of ``scatter``'s runs.
 
     Per level the exact mean; a partial run counts as if it began anywhere but at index 0.
@@ -114,18 +114,19 @@ def expected_nodes_per_shift(scatter: Scatter, chunk_shift: int = 6) -> tuple[di
     >>> round(sum(nodes.values())), height
     (2648, 5.0)
     """
-    counts: dict[int, float] = {}
-    height = 0.0
-    if not scatter.nr_runs:
+    counts: dict[int, Any] = {}
+    height: Any = 0.0
+    if not most(scatter.nr_runs):
         return counts, height
     lowest = scatter.order - scatter.order % chunk_shift
     highest = max(needed_shift(scatter.within.max_pfn or 0, chunk_shift), lowest)
     run_shift = scatter.run_pages.bit_length() - 1
     for shift in range(0, highest + 1, chunk_shift):
-        no_level = 0.0  # chance that nothing reaches 2^shift: then the tree ends below this level
+        no_level: Any = 0.0  # chance that nothing reaches 2^shift: then the tree ends below this level
         if shift >= run_shift and (shift > lowest or not scatter.order):
             above = scatter.places.nr_pages_from(1 << shift - run_shift)
-            no_level = math.exp(scatter.log_chance_empty(above))
+            chance = np.exp(scatter.log_chance_empty([above]))[..., 0]
+            no_level = chance if chance.ndim else float(chance)
         height += 1 - no_level
         if shift >= lowest:  # without this level, everything has prefix 0 and was counted as one node
             counts[shift] = scatter.expected_prefixes(shift + chunk_shift) - no_level
@@ -249,11 +250,12 @@ class XArray(PfnMap):
     def expected(self, scatter: Scatter, kernel: KernelConfig, *, span: int | None = None) -> MapCounts:
         """The mean node count of each level, rounded; see :func:`expected_nodes_per_shift`."""
         nodes, height = expected_nodes_per_shift(scatter, kernel.xa_chunk_shift)
-        rounded = {shift: round(count) for shift, count in nodes.items() if round(count)}
-        return self._of(rounded, round(height), scatter.nr_entries, kernel, exact=False,
+        whole = {shift: rounded(count) for shift, count in nodes.items()}
+        whole = {shift: count for shift, count in whole.items() if most(count)}
+        return self._of(whole, rounded(height), scatter.nr_entries, kernel, exact=False,
                         multi=scatter.order > 0)
 
-    def _of(self, nodes: Mapping[int, int], height: int, nr_entries: int, kernel: KernelConfig, *,
+    def _of(self, nodes: Mapping[int, Any], height: Any, nr_entries: Any, kernel: KernelConfig, *,
             exact: bool, multi: bool) -> MapCounts:
         nr_nodes = sum(nodes.values())
         node_bytes = nr_nodes * kernel.sizeof_xa_node
@@ -265,6 +267,6 @@ class XArray(PfnMap):
         return MapCounts(
             map=self.name, exact=exact, nr_entries=nr_entries, nr_nodes=nr_nodes, nodes_per_shift=nodes,
             height=height, node_bytes=node_bytes, slab_bytes=slab_bytes, bytes=slab_bytes,
-            dependent_loads=1 + 2 * height if nr_entries else 0, note=note,
+            dependent_loads=(nr_entries > 0) * (1 + 2 * height), note=note,
             parts={"xa_nodes": node_bytes, "slab waste": slab_bytes - node_bytes},
         )
