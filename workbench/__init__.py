@@ -27,7 +27,7 @@ _HOME = {
     "InputError": "workbench.errors",
 }
 _MODULES = {"argument", "claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "pins",
-            "scenario", "typesafety"}
+            "scenario", "sweep", "typesafety"}
 
 __all__ = [
     "Argument",
@@ -49,6 +49,7 @@ __all__ = [
     "pfnmaps",
     "pins",
     "replay",
+    "sweep",
     "typesafety",
     "widgets",
 ]
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from workbench.pins.replay import replay
     from workbench.pins.trace import load_trace
     from workbench.scenario import Scenario, break_even, compare, evaluate
+    from workbench.sweep import sweep
 
 
 def __getattr__(name: str) -> Any:

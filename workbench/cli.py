@@ -348,6 +348,22 @@ def _compare(args: argparse.Namespace) -> Answer:
     return found, text, 0
 
 
+def _sweep(args: argparse.Namespace) -> Answer:
+    from workbench.sweep import Done, load, run
+
+    engine = args.scheduler or ("processes" if args.workers and args.workers > 1 else "in-process")
+    done = run(load(args.file), engine=engine, workers=args.workers, out=args.out)
+    assert isinstance(done, Done)
+    if done.errors:
+        _say([f"{done.errors:,} points have no answer; the column error says why"])
+
+    def text() -> str:
+        facts = [(key, value) for key, value in done.to_dict().items() if key != "out"]
+        return f"{printable(args.out)}\n\n" + table(("", "value"), facts)
+
+    return done.to_dict(), text, 0
+
+
 def _claims(args: argparse.Namespace) -> Answer:
     from workbench import claims
 
@@ -862,6 +878,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("file", metavar="FILE.toml", help="[base] and [[scenario]]; see data/scenarios")
     sub.add_argument("--mail", action="store_true", help="as a plain-text mail of at most 72 columns")
     sub.add_argument("--html", metavar="OUT", help="also write a page that needs no script and no network")
+
+    sub = command(
+        "sweep",
+        _sweep,
+        "many scenarios from a TOML file to one Parquet table; goes on where it was interrupted",
+        "workbench sweep data/scenarios/sweep-clustering.toml -o sweep.parquet",
+    )
+    sub.add_argument("file", metavar="FILE.toml", help="[base], [grid], and [random] or [lhs]")
+    sub.add_argument("-o", dest="out", metavar="OUT.parquet", required=True)
+    sub.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="a Dask scheduler, tcp://HOST:PORT; local or local:N starts N processes of Dask here",
+    )
+    sub.add_argument("--workers", type=_positive, metavar="N", help="processes (default: 1, this one)")
 
     sub = command(
         "claims",

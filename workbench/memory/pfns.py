@@ -475,7 +475,7 @@ class Scatter:
         whole = first < end
         return PfnSet(first[whole], end[whole] - _ONE, np.zeros(np.count_nonzero(whole), np.uint8))
 
-    def draw(self, seed: int) -> PfnSet:
+    def draw(self, seed: int | np.random.SeedSequence) -> PfnSet:
         """One exact placement; the same seed gives the same pages. Time goes by runs."""
         rng = np.random.default_rng(seed)
         nth = _draw_distinct(rng, self.places.nr_pages, self.nr_runs)

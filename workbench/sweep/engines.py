@@ -1,0 +1,333 @@
+"""Where batches are evaluated: here, in other processes, or by a Dask cluster. The results are the same bits.
+
+A batch is points that take 0.1 to 1 s, so that what an engine adds to each (a Dask task about 2 ms) does not
+count. Numbers are drawn before a batch is sent; only an exact placement is drawn where it is evaluated, from
+the point's own seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import socket
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from workbench import __version__
+from workbench.errors import InputError
+from workbench.memory.population import Population
+from workbench.scenario import Scenario, machine_of
+from workbench.scenario.batch import Choice, Column, Rows, Shares, evaluate_all, scenario_at
+from workbench.scenario.footprints import PART, nr_pages_of
+
+CONNECT_S = 5.0  # until a scheduler that does not answer is given up; assumed
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Points in sequence, ready to evaluate anywhere."""
+
+    nr: int
+    first: int
+    size: int
+    base: Scenario
+    columns: Mapping[str, Column]
+    seed: int | None = None  # of exact placements; None: expectations
+
+
+def work(batch: Batch) -> bytes:
+    """Evaluate a batch: its rows as an Arrow file, whose metadata count what went which way."""
+    import pyarrow as pa
+
+    rows = _placed(batch) if batch.seed is not None else evaluate_all(batch.base, batch.columns, batch.size)
+    table = _table(batch, rows)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _placed(batch: Batch) -> Rows:
+    """Each point with one exact placement of its pinned pages, drawn from the point's own seed."""
+    rows = evaluate_all(batch.base, batch.columns, 0)
+    parts: list[Rows] = []
+    for at in range(batch.size):
+        own = {name: column[at : at + 1] for name, column in batch.columns.items()}
+        base = batch.base
+        with contextlib.suppress(InputError, OSError):  # evaluate_all() says it again, in its row
+            scenario = scenario_at(batch.base, batch.columns, at)
+            machine = machine_of(scenario)
+            nr = nr_pages_of(scenario.nr_pinned, machine.nr_pages_ram)
+            scatter = Population(nr, scenario.run_pages, scenario.folio_order).scatter(machine)
+            seed = np.random.SeedSequence(batch.seed, spawn_key=(0, batch.first + at))
+            base = batch.base.with_(pinned=scatter.draw(seed))
+        parts.append(evaluate_all(base, own, 1))
+    names = dict.fromkeys(name for part in parts for name in part.parts)
+    zero = np.zeros(1, np.int64)
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("total_bytes", "bytes_per_page", "percent_of_ram", "exact", "nr_pinned",
+                     "nr_device_used", "notes", "error")
+    }  # fmt: skip
+    every = {name: np.concatenate([part.parts.get(name, zero) for part in parts]) for name in names}
+    return Rows(parts=every or rows.parts, vectorised=0, **joined)
+
+
+def _table(batch: Batch, rows: Rows) -> Any:
+    import pyarrow as pa
+
+    failed = rows.error != ""
+    mask = failed if failed.any() else None
+    found: dict[str, Any] = {"point": pa.array(np.arange(batch.first, batch.first + batch.size))}
+    for name, column in batch.columns.items():
+        if name in ("nr_pinned", "nr_device_used"):
+            found[name] = pa.array(getattr(rows, name), mask=mask)
+            if isinstance(column, Shares):
+                found[f"{name}_percent"] = pa.array(column.percent)
+        elif isinstance(column, Choice):
+            values = [one if isinstance(one, str | int | None) else one.name for one in column.values]
+            kind = pa.bool_() if name == "describe_device" else pa.int64() if _ints(values) else pa.string()
+            found[name] = pa.array(values, kind).take(pa.array(column.codes))
+        else:
+            found[name] = pa.array(column)
+    found["total_bytes"] = pa.array(rows.total_bytes, mask=mask)
+    found["bytes_per_page"] = pa.array(rows.bytes_per_page, mask=mask)
+    found["percent_of_ram"] = pa.array(rows.percent_of_ram, mask=mask)
+    found["exact"] = pa.array(rows.exact, mask=mask)
+    found["notes"] = pa.array(rows.notes, pa.string())
+    found["error"] = pa.array(rows.error, pa.string(), mask=~failed)
+    for name, part in rows.parts.items():
+        found[PART + name] = pa.array(part, mask=mask)
+    counts = {"vectorised": str(rows.vectorised), "errors": str(int(failed.sum()))}
+    return pa.table(found).replace_schema_metadata(counts)
+
+
+def _ints(values: Any) -> bool:
+    return all(isinstance(value, int) for value in values)
+
+
+# -- the engines --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def no_main() -> Iterator[None]:
+    """New processes do not run the caller's script again, which then needs no ``__main__`` guard."""
+    kept = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = kept
+
+
+def in_process(batches: Iterator[Batch]) -> Iterator[tuple[int, bytes]]:
+    """One after the other, here."""
+    for batch in batches:
+        yield batch.nr, work(batch)
+
+
+def processes(
+    batches: Iterator[Batch], workers: int | None = None, started: Any = None
+) -> Iterator[tuple[int, bytes]]:
+    """In processes of this machine, as many as it has CPUs; in the order in which they are done."""
+    import multiprocessing
+
+    nr = workers or _nr_cpus()
+    pool = ProcessPoolExecutor(nr, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        with no_main():
+            pool.submit(source_sha256).result()  # all of them start with the first task, and import
+        if started:
+            started()
+        running: dict[Future[bytes], int] = {}
+        for batch in batches:
+            running[pool.submit(work, batch)] = batch.nr
+            if len(running) >= 2 * nr:
+                yield from _done(running)
+        while running:
+            yield from _done(running)
+    except BrokenProcessPool as error:
+        raise InputError(f"a worker process ended by itself: {error}; is there enough memory?") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _nr_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _done(running: dict[Future[bytes], int]) -> Iterator[tuple[int, bytes]]:
+    done, _ = wait(running, return_when=FIRST_COMPLETED)
+    for future in done:
+        yield running.pop(future), future.result()
+
+
+@contextlib.contextmanager
+def dask_client(address: str, workers: int | None = None) -> Iterator[Any]:
+    """A client of that scheduler, whose workers have been found to be like this process.
+
+    ``address`` is ``tcp://HOST:PORT``; ``local`` or ``local:N`` starts a cluster of N processes here.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    cluster = None
+    quiet = {"distributed.comm.timeouts.connect": CONNECT_S, "distributed.admin.log-format": "%(message)s"}
+    with dask.config.set(quiet):
+        try:
+            if address == "local" or address.startswith("local:"):
+                nr = _nr_workers(address) or workers or _nr_cpus()
+                with no_main():
+                    cluster = LocalCluster(n_workers=nr, threads_per_worker=1, processes=True,
+                                           dashboard_address=None, silence_logs=50)  # fmt: skip
+                client = Client(cluster, timeout=CONNECT_S)
+            else:
+                _reachable(address)
+                try:
+                    client = Client(address, timeout=CONNECT_S)
+                except (OSError, ValueError) as error:
+                    raise InputError(f"scheduler {address}: {error}") from None
+        except BaseException:
+            if cluster is not None:
+                cluster.close()
+            raise
+        try:
+            _check_workers(client, address)
+            yield client
+        finally:
+            with contextlib.suppress(Exception):
+                client.close(timeout=2)
+            if cluster is not None:
+                cluster.close()
+
+
+def _nr_workers(address: str) -> int:
+    count = address.partition(":")[2]
+    if not count:
+        return 0
+    if not count.isdecimal() or not 1 <= int(count) <= 1024:
+        raise InputError(f"scheduler {address!r}: local:N takes a number of processes from 1 to 1024")
+    return int(count)
+
+
+def _reachable(address: str) -> None:
+    """Whether anything listens there; Dask itself would try again until its time is up."""
+    try:
+        where = urlsplit(address if "://" in address else f"tcp://{address}")
+        host, port = where.hostname, where.port
+    except ValueError as error:
+        raise InputError(f"scheduler {address!r}: {error}") from None
+    if where.scheme not in ("tcp", "tls") or not host or not port:
+        raise InputError(f"scheduler {address!r} is neither tcp://HOST:PORT nor local:N")
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise InputError(f"scheduler {address}: {error.strerror or error}; does it run?") from None
+
+
+def dask(
+    batches: Iterator[Batch], address: str, workers: int | None = None, started: Any = None
+) -> Iterator[tuple[int, bytes]]:
+    """By the workers of a Dask scheduler, in the order in which they are done."""
+    from distributed import as_completed
+
+    with dask_client(address, workers) as client:
+        if started:
+            started()
+        room = 2 * max(1, sum(client.nthreads().values()))
+        waiting = as_completed()
+        numbers: dict[str, int] = {}
+        try:
+            for batch in batches:
+                future = client.submit(work, batch, pure=False)
+                numbers[future.key] = batch.nr
+                waiting.add(future)
+                if len(numbers) >= room:
+                    yield _next(waiting, numbers, address)
+            while numbers:
+                yield _next(waiting, numbers, address)
+        except OSError as error:
+            raise InputError(f"scheduler {address} is lost: {error}") from None
+
+
+def _next(waiting: Any, numbers: dict[str, int], address: str) -> tuple[int, bytes]:
+    from distributed import CancelledError
+    from distributed.scheduler import KilledWorker
+
+    future = next(waiting)
+    try:
+        found = future.result()
+    except (CancelledError, KilledWorker) as error:
+        raise InputError(f"scheduler {address}: a batch was lost with its workers: {error}") from None
+    future.release()
+    return numbers.pop(future.key), found
+
+
+# -- are workers like this process? -------------------------------------------------------------------------
+
+
+def about() -> dict[str, str]:
+    """What the bits of a result could depend on."""
+    import pyarrow
+
+    return {"workbench": __version__, "workbench's source": source_sha256(),
+            "python": platform.python_version(), "numpy": np.__version__, "pyarrow": pyarrow.__version__,
+            "floating point": _float_digest()}  # fmt: skip
+
+
+@functools.cache
+def source_sha256() -> str:
+    """Of the package's code and of the kernels that it ships."""
+    from workbench.paths import data_dir
+
+    package = Path(__file__).resolve().parent.parent
+    found = hashlib.sha256()
+    for path in [*sorted(package.rglob("*.py")), *sorted((data_dir() / "kernels").glob("*.json"))]:
+        found.update(path.name.encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
+
+
+def _float_digest() -> str:
+    """numpy's log1p() and expm1() differ in the last bit between CPUs with and without AVX-512."""
+    x = np.linspace(-0.999, 0, 4001)
+    return hashlib.sha256(np.log1p(x).tobytes() + np.expm1(37 * x).tobytes()).hexdigest()[:16]
+
+
+def _check_workers(client: Any, address: str) -> None:
+    if not client.nthreads():
+        with contextlib.suppress(Exception):
+            client.wait_for_workers(1, timeout=CONNECT_S)
+    if not client.nthreads():
+        raise InputError(f"scheduler {address} has no workers")
+    versions = client.get_versions()
+    mine = versions["client"]["packages"]
+    for where, found in [("its scheduler", versions["scheduler"]), *versions["workers"].items()]:
+        for package in ("distributed", "dask", "msgpack", "cloudpickle"):
+            if mine.get(package) != found["packages"].get(package):
+                raise InputError(f"scheduler {address}: {where} has {package} "
+                                 f"{found['packages'].get(package)}, here is {mine.get(package)}; install "
+                                 "the same requirements.lock")  # fmt: skip
+    here = about()
+    try:
+        everywhere = client.run(about, on_error="return")
+    except Exception as error:
+        raise InputError(f"scheduler {address}: {error}") from None
+    for worker, there in everywhere.items():
+        if not isinstance(there, dict):
+            raise InputError(f"worker {worker} cannot run this workbench: {there!r}; install it there")
+        for what, value in here.items():
+            if there.get(what) != value:
+                raise InputError(f"worker {worker} has {what} {there.get(what)}, here is {value}; "
+                                 "results would not be the same bits")  # fmt: skip
