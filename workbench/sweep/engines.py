@@ -223,7 +223,7 @@ def _nr_workers(address: str) -> int:
 
 
 def _reachable(address: str) -> None:
-    """Whether anything listens there; Dask itself would try again until its time is up."""
+    """Whether a scheduler is there: Dask itself tries again and again, and waits for whatever listens."""
     try:
         where = urlsplit(address if "://" in address else f"tcp://{address}")
         host, port = where.hostname, where.port
@@ -232,7 +232,11 @@ def _reachable(address: str) -> None:
     if where.scheme not in ("tcp", "tls") or not host or not port:
         raise InputError(f"scheduler {address!r} is neither tcp://HOST:PORT nor local:N")
     try:
-        socket.create_connection((host, port), timeout=CONNECT_S).close()
+        with socket.create_connection((host, port), timeout=CONNECT_S) as found:
+            # A scheduler speaks first, a few hundred bytes after their number.
+            hello = found.recv(8, socket.MSG_WAITALL) if where.scheme == "tcp" else bytes(8)
+        if len(hello) < 8 or int.from_bytes(hello, "little") > 1 << 16:
+            raise InputError(f"scheduler {address}: what listens there is no Dask scheduler")
     except OSError as error:
         raise InputError(f"scheduler {address}: {error.strerror or error}; does it run?") from None
 
