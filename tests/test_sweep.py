@@ -441,3 +441,31 @@ def test_shipped_files_can_be_read():
     assert found
     for path in found:
         assert 1 <= load(path).nr_points <= 100_000
+
+
+# -- figures ------------------------------------------------------------------------------------------------
+
+
+def test_figures_show_the_tables_numbers():
+    from workbench.figures import sweep as figures
+
+    base = TIB.with_(nr_pinned="1%")
+    moved = tornado(base, {"run_pages": (1, 512), "pfn_map": ("sorted_array", "flat")})
+    bars = figures.tornado(moved).data
+    shown = [[int(hover[1].replace(",", "")) for hover in bar.customdata] for bar in bars]
+    assert shown == [moved["low_bytes"].tolist(), moved["high_bytes"].tolist()]
+    indices = sobol(base, {"nr_pinned": Range(10, 1000), "run_pages": [1, 8]}, samples=16)
+    bars = figures.sobol(indices).data
+    assert [list(bar.x) for bar in bars] == [indices[kind].tolist() for kind in ("first", "total")]
+    table = pd.DataFrame({"design": ["static", "hvo", "hvo"], "total_bytes": [1024, 2048, 4096],
+                          "ns": [3.0, 2.0, 5.0]})
+    *dots, line = figures.pareto(table, pareto(table)).data
+    assert (list(line.x), list(line.y)) == ([1.0, 2.0], [3.0, 2.0])
+    assert sum(len(one.x) for one in dots) == 3
+    cells = pd.DataFrame({"run_pages": [1, 1, 8, 8], "<b>": [0, 1, 0, 1],
+                          "percent": [1.0, 10.0, math.nan, 0.0]})
+    heat, = figures.break_even_surface(cells).data
+    assert [list(row) for row in heat.text] == [["1 %", "never"], ["10 %", "0 %"]]
+    assert heat.z[0][0] == 0 and heat.z[1][0] == 1 and heat.z[0][1] is None
+    empty = moved.head(0), indices.head(0)
+    assert not figures.tornado(empty[0]).data and not figures.sobol(empty[1]).data

@@ -29,6 +29,7 @@ from workbench.figures.memory import (
 from workbench.figures.paths import latency, model_checks, path_costs, share_curve, slow_fast
 from workbench.figures.pins import clusters, duration, lifetimes, pfn_heat, pins_over_time, pool_size, ratio
 from workbench.figures.structs import CACHE_LINE, MAX_LINES, Piece, pfn_anatomy, pieces, struct_layout
+from workbench.figures.sweep import break_even_surface, pareto, sobol, tornado
 from workbench.figures.typesafety import callsites_over_releases, mistake_matrix
 from workbench.figures.versus import bytes_map, nearest, ns_map
 from workbench.figures.walk import CELLS, pfn_place, pfn_steps
