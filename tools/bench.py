@@ -72,6 +72,9 @@ def benches() -> Iterator[Bench]:
         for tib, extents, goal in ((64, 10_000, 0.020), (64, 100, None), (1, 10_000, None)):
             yield Bench(f"footprint of {design}: {tib} TiB, {extents:,} extents", goal,
                         functools.partial(footprint, design, tib, extents))
+    for design, pfn_map in sweeps():
+        yield Bench(f"300,000 scenarios of {design}, {pfn_map}, by arrays", 1.0,
+                    functools.partial(scenarios, design, pfn_map), passes=3)
     yield Bench("XArray arena of 10,000,000 scattered entries", 3.0, xarray_arena, passes=3)
     yield Bench("decode kpageflags of h100-128g-6.18 (33.8 million pfns)", 0.5, kpageflags, passes=3)
     yield Bench(f"struct page from {LIVE_BTF}, reader started cold", 0.150, struct_page)
@@ -216,6 +219,34 @@ def footprint(design: str, tib: int, extents: int) -> Callable[[], object]:
 
     scenario = Scenario(machine=Machine.from_spec(spec(tib, extents)), design=design, nr_pinned="1%")
     return lambda: evaluate(scenario)
+
+
+def sweeps() -> Iterator[tuple[str, str]]:
+    """Designs and the pfn maps that they use, where a formula takes arrays."""
+    from workbench import designs, pfnmaps
+
+    for design in designs.names():
+        maps = [name for name, one in pfnmaps.registry().items() if one.by_arrays]
+        yield from ((design, name) for name in (maps if designs.get(design).uses_pfn_map else ["xarray"]))
+
+
+def scenarios(design: str, pfn_map: str) -> Callable[[], object]:
+    """Random shares of 1 TiB, runs and sizes, in batches as a sweep has them; one core."""
+    from workbench import Scenario
+    from workbench.scenario.batch import evaluate_all
+    from workbench.sweep import Range, spec
+
+    what = spec(Scenario(machine="ram=1TiB", design=design, pfn_map=pfn_map),
+                random={"nr_pinned": Range("0.001%", "10%", log=True), "run_pages": Range(1, 512),
+                        "folio_order": Range(0, 2), "proxy_bytes": Range(8, 256),
+                        "folio_desc_bytes": Range(64, 128)}, samples=300_000)
+    size = 50_000
+    batches = [what.columns(first, first + size) for first in range(0, what.nr_points, size)]
+
+    def evaluate() -> None:
+        for columns in batches:
+            evaluate_all(what.base, columns, size)
+    return evaluate
 
 
 def trace_replay(shift: int) -> Callable[[], object]:

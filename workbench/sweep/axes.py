@@ -152,6 +152,12 @@ class Spec:
         assert not isinstance(maps, Range)
         return not self.placed and all(pfnmaps.get(name).by_arrays for name in maps)
 
+    @property
+    def is_small(self) -> bool:
+        """Whether it is quicker to send and to draw from than the columns of a batch."""
+        axes = [*self.grid.values(), *self.sampled.values()]
+        return self.method != "lhs" and sum(len(axis) for axis in axes if isinstance(axis, tuple)) < 1000
+
     def columns(self, first: int, end: int) -> dict[str, Column]:
         """The varied fields of points ``first`` to below ``end``."""
         point = np.arange(first, end)

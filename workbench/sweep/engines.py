@@ -1,8 +1,8 @@
 """Where batches are evaluated: here, in other processes, or by a Dask cluster. The results are the same bits.
 
 A batch is points that take 0.1 to 1 s, so that what an engine adds to each (a Dask task about 2 ms) does not
-count. Numbers are drawn before a batch is sent; only an exact placement is drawn where it is evaluated, from
-the point's own seed.
+count. Where it is evaluated its numbers are drawn as well, which are the same anywhere; only those of a Latin
+hypercube, and long lists, are sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import types
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from workbench.memory.population import Population
 from workbench.scenario import Scenario, machine_of
 from workbench.scenario.batch import Choice, Column, Rows, Shares, evaluate_all, scenario_at
 from workbench.scenario.footprints import PART, nr_pages_of
+from workbench.sweep.axes import Spec
 
 CONNECT_S = 5.0  # until a scheduler that does not answer is given up; assumed
 
@@ -43,31 +44,40 @@ class Batch:
     first: int
     size: int
     base: Scenario
-    columns: Mapping[str, Column]
+    columns: Mapping[str, Column] | Spec  # a specification, where it is smaller: it has the same columns
     seed: int | None = None  # of exact placements; None: expectations
+
+    def drawn(self) -> Batch:
+        """The same, with columns."""
+        if isinstance(self.columns, Spec):
+            return replace(self, columns=self.columns.columns(self.first, self.first + self.size))
+        return self
 
 
 def work(batch: Batch) -> bytes:
     """Evaluate a batch: its rows as an Arrow file, whose metadata count what went which way."""
     import pyarrow as pa
 
-    rows = _placed(batch) if batch.seed is not None else evaluate_all(batch.base, batch.columns, batch.size)
-    table = _table(batch, rows)
+    batch = batch.drawn()
+    columns = batch.columns
+    assert not isinstance(columns, Spec)
+    placed = batch.seed is not None
+    rows = _placed(batch, columns) if placed else evaluate_all(batch.base, columns, batch.size)
+    table = _table(batch, columns, rows)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
 
 
-def _placed(batch: Batch) -> Rows:
+def _placed(batch: Batch, columns: Mapping[str, Column]) -> Rows:
     """Each point with one exact placement of its pinned pages, drawn from the point's own seed."""
-    rows = evaluate_all(batch.base, batch.columns, 0)
     parts: list[Rows] = []
     for at in range(batch.size):
-        own = {name: column[at : at + 1] for name, column in batch.columns.items()}
+        own = {name: column[at : at + 1] for name, column in columns.items()}
         base = batch.base
         with contextlib.suppress(InputError, OSError):  # evaluate_all() says it again, in its row
-            scenario = scenario_at(batch.base, batch.columns, at)
+            scenario = scenario_at(batch.base, columns, at)
             machine = machine_of(scenario)
             nr = nr_pages_of(scenario.nr_pinned, machine.nr_pages_ram)
             scatter = Population(nr, scenario.run_pages, scenario.folio_order).scatter(machine)
@@ -82,16 +92,16 @@ def _placed(batch: Batch) -> Rows:
                      "nr_device_used", "notes", "error")
     }  # fmt: skip
     every = {name: np.concatenate([part.parts.get(name, zero) for part in parts]) for name in names}
-    return Rows(parts=every or rows.parts, vectorised=0, **joined)
+    return Rows(parts=every, vectorised=0, **joined)
 
 
-def _table(batch: Batch, rows: Rows) -> Any:
+def _table(batch: Batch, columns: Mapping[str, Column], rows: Rows) -> Any:
     import pyarrow as pa
 
     failed = rows.error != ""
     mask = failed if failed.any() else None
     found: dict[str, Any] = {"point": pa.array(np.arange(batch.first, batch.first + batch.size))}
-    for name, column in batch.columns.items():
+    for name, column in columns.items():
         if name in ("nr_pinned", "nr_device_used"):
             found[name] = pa.array(getattr(rows, name), mask=mask)
             if isinstance(column, Shares):
@@ -192,11 +202,11 @@ def dask_client(address: str, workers: int | None = None) -> Iterator[Any]:
                 with no_main():
                     cluster = LocalCluster(n_workers=nr, threads_per_worker=1, processes=True,
                                            dashboard_address=None, silence_logs=50)  # fmt: skip
-                client = Client(cluster, timeout=CONNECT_S)
+                client = Client(cluster, timeout=CONNECT_S, direct_to_workers=True)
             else:
                 _reachable(address)
                 try:
-                    client = Client(address, timeout=CONNECT_S)
+                    client = Client(address, timeout=CONNECT_S, direct_to_workers=True)
                 except (OSError, ValueError) as error:
                     raise InputError(f"scheduler {address}: {error}") from None
         except BaseException:
@@ -306,7 +316,8 @@ def source_sha256() -> str:
 def _float_digest() -> str:
     """numpy's log1p() and expm1() differ in the last bit between CPUs with and without AVX-512."""
     x = np.linspace(-0.999, 0, 4001)
-    return hashlib.sha256(np.log1p(x).tobytes() + np.expm1(37 * x).tobytes()).hexdigest()[:16]
+    found = np.log1p(x).tobytes() + np.expm1(37 * x).tobytes() + np.exp(37 * x).tobytes()
+    return hashlib.sha256(found).hexdigest()[:16]
 
 
 def _check_workers(client: Any, address: str) -> None:

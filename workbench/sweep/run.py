@@ -169,7 +169,7 @@ def _batches(what: Spec, size: int, done: set[int]) -> Iterator[engines.Batch]:
         if nr in done:
             continue
         first, end = nr * size, min((nr + 1) * size, what.nr_points)
-        columns = what.columns(first, end)
+        columns = what if what.is_small else what.columns(first, end)
         yield engines.Batch(nr, first, end - first, what.base, columns, what.seed if what.placed else None)
 
 
