@@ -12,7 +12,7 @@ from workbench.paths import data_dir
 from workbench.scenario import Scenario, evaluate
 from workbench.scenario.files import MAX_BYTES, field_kinds, load
 
-SHIPPED = sorted((data_dir() / "scenarios").glob("*.toml"))
+SHIPPED = sorted(path for path in (data_dir() / "scenarios").glob("*.toml") if "sweep-" not in path.name)
 SMALL = """
 title = "Two designs"
 [base]

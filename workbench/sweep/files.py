@@ -26,7 +26,8 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.scenario import Scenario
-from workbench.sweep.axes import FIELDS, Range, Spec, _values, spec
+from workbench.scenario.files import check_fields
+from workbench.sweep.axes import Range, Spec, spec
 
 MAX_BYTES = 1 << 20  # of a file; assumed
 _MOST_DEEP = 64  # dots or brackets of a line: nothing here is nested so
@@ -48,9 +49,10 @@ def load(path: str | os.PathLike[str]) -> Spec:
         raise InputError(f"title {content['title']!r} is no text", file=file)
     if not isinstance(content.get("placed", False), bool):
         raise InputError(f"placed {content['placed']!r} is neither true nor false", file=file)
+    check_fields(content.get("base", {}), "[base]", file)
     place: str | None = "[base]"
     try:
-        base = _base(content.get("base", {}))
+        base = Scenario().with_(**content.get("base", {}))
         given: dict[str, Any] = {}
         for name in ("grid", "random", "lhs"):
             place = f"[{name}]"
@@ -85,14 +87,6 @@ def _read(file: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also an int of too many digits
         raise InputError(f"not TOML: {error}", file=file) from None
-
-
-def _base(given: dict[str, Any]) -> Scenario:
-    for name, value in given.items():
-        if name not in FIELDS:
-            raise InputError(f"{name!r} is none of {', '.join(FIELDS)}")
-        _values(name, [value])
-    return Scenario().with_(**given)
 
 
 def _whole(value: Any, name: str) -> int:
