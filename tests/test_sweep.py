@@ -294,8 +294,11 @@ def test_killed_and_resumed_is_as_if_never_killed(plain, tmp_path):
     assert done.resumed == 30 * (len(kept) - 1)
     assert out.read_bytes() == plain.read_bytes()
     assert not folder.exists()
+    folder.mkdir()
+    (folder / "0000000.arrow").write_bytes(b"")  # as if killed while the parts were removed
     again = sweep(BASE, **MIXED, out=out)
     assert (again.resumed, out.read_bytes()) == (540, plain.read_bytes())
+    assert not folder.exists()
 
 
 def test_another_sweep_with_the_same_output_is_refused(plain, tmp_path):

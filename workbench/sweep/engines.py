@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import platform
 import socket
@@ -194,8 +195,7 @@ def dask_client(address: str, workers: int | None = None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     cluster = None
-    quiet = {"distributed.comm.timeouts.connect": CONNECT_S, "distributed.admin.log-format": "%(message)s"}
-    with dask.config.set(quiet):
+    with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_S}), _silent("distributed", "tornado"):
         try:
             if address == "local" or address.startswith("local:"):
                 nr = _nr_workers(address) or workers or _nr_cpus()
@@ -221,6 +221,20 @@ def dask_client(address: str, workers: int | None = None) -> Iterator[Any]:
                 client.close(timeout=2)
             if cluster is not None:
                 cluster.close()
+
+
+@contextlib.contextmanager
+def _silent(*names: str) -> Iterator[None]:
+    """No logs of a lost connection: the one line of an InputError says it."""
+    known = [name for name in logging.Logger.manager.loggerDict if name.split(".")[0] in names]
+    kept = [(logging.getLogger(name), logging.getLogger(name).level) for name in known]
+    try:
+        for logger, _ in kept:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in kept:
+            logger.setLevel(level)
 
 
 def _nr_workers(address: str) -> int:
@@ -283,8 +297,9 @@ def _next(waiting: Any, numbers: dict[str, int], address: str) -> tuple[int, byt
     future = next(waiting)
     try:
         found = future.result()
-    except (CancelledError, KilledWorker) as error:
-        raise InputError(f"scheduler {address}: a batch was lost with its workers: {error}") from None
+    except (CancelledError, KilledWorker):
+        raise InputError(f"scheduler {address}: it or a worker was lost, and a batch with it; the same sweep "
+                         "with the same output file goes on from there") from None  # fmt: skip
     future.release()
     return numbers.pop(future.key), found
 

@@ -137,6 +137,7 @@ def run(
         about = store.description(what)
         there = store.read_description(path)
         store.refuse(there, about, path, "is")
+        store.clear(path)
         counts = there["vectorised"], there["errors"]
         return Done(what.nr_points, 0.0, engine, *counts, resumed=what.nr_points, out=str(path))
     with store.Parts(path, what, size).held() as parts:

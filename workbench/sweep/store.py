@@ -144,6 +144,15 @@ class Parts:
         return counts
 
 
+def clear(out: Path) -> None:
+    """Remove what is left of the parts of a finished table, killed before they were gone."""
+    folder = out.with_name(out.name + ".parts")
+    with contextlib.suppress(OSError):
+        names = [path.name for path in folder.iterdir()]
+        if all(name == "lock" or name.endswith((".arrow", ".new", ".json")) for name in names):
+            shutil.rmtree(folder)
+
+
 def refuse(found: dict[str, Any], own: dict[str, Any], path: Path, what: str) -> None:
     """Raise InputError, naming what differs, where a file is of another sweep."""
     for key in ("format", "workbench", "source", "spec"):
