@@ -26,6 +26,7 @@ from workbench.scenario.versus import (
     ns_curves,
     ns_map,
     takes_more_from,
+    time_rows,
     versus,
 )
 
@@ -247,6 +248,17 @@ def test_the_proxys_way_back_is_not_compared(found, table):
         "pfn_to_page(), all calls dynamic").how
     fast = found.row("page_to_pfn(), no call dynamic")
     assert fast.better == A and fast.made == "measured" and "passes" in fast.how
+
+
+@pytest.mark.parametrize("pfn_map", ["maple", "rhashtable", "two_level", "sorted_array", "flat"])
+@pytest.mark.parametrize("nr", [1_000, 100_000])
+def test_a_walk_takes_what_its_map_took_with_as_many_entries(table, pfn_map, nr):
+    base = Scenario(machine="ram=1TiB", nr_pinned=nr, pfn_map=pfn_map)
+    rows = time_rows("proxy_bit", "dynamic_page:range", table, base)
+    row = next(row for row in rows if row.criterion == "a walk of the pfn map on this machine")
+    near = [r.ns_median for r in table.usable(path=pfn_map, loop="dependent", order="random", hit=1.0)
+            if r.nr_entries == nr]
+    assert min(near) * 0.97 < row.value_b < max(near) * 1.03  # once scaled by loads of another kind: 5 times
 
 
 def test_times_of_another_map_are_not_made_up(table):

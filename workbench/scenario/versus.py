@@ -519,7 +519,7 @@ def leads_to_static(name: str, base: Scenario) -> bool:
 
 def _walk_ns(table: CostTable, base: Scenario) -> tuple[float | None, str]:
     """ns of a walk that finds its entry among the scenario's pinned pages, and where that is from."""
-    from workbench.lookups.nearest import nearest
+    from workbench.lookups.nearest import measured_loads, nearest
 
     machine = machine_of(base)
     if not _folios(base):
@@ -528,13 +528,14 @@ def _walk_ns(table: CostTable, base: Scenario) -> tuple[float | None, str]:
                             run_pages=base.run_pages, folio_order=base.folio_order)
     counts = pfnmaps.get(base.pfn_map).expected(population.scatter(machine), machine.kernel,
                                                 span=machine.max_pfn)
+    loads = measured_loads(counts)
     try:
         near = nearest(table, base.pfn_map, nr_entries=counts.nr_entries,
-                       dense=base.run_pages >> base.folio_order >= 64, loads=counts.dependent_loads,
+                       dense=base.run_pages >> base.folio_order >= 64, loads=loads,
                        nr_bytes=counts.bytes)
     except InputError as error:
         return None, str(error)
-    return near.ns, (f"{counts.dependent_loads} serial loads, scaled from {near.taken_from}; the rule's "
+    return near.ns, (f"{loads:.4g} serial loads, scaled from {near.taken_from}; the rule's "
                      f"median error is {100 * near.error_median:.0f} %")
 
 
