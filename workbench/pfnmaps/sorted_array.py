@@ -17,7 +17,7 @@ PAIR_BYTES = 16  # a pfn and a pointer
 
 
 class SortedArray(PfnMap):
-    """16 bytes per entry, ``ceil(log2 n)`` loads; a single entry takes one."""
+    """16 bytes per entry; ``ceil(log2 n)`` halvings, and for the first entry a load more: see ``walk()``."""
 
     name = "sorted_array"
     title = "Sorted array"
@@ -35,7 +35,7 @@ class SortedArray(PfnMap):
         --------
         >>> counts = SortedArray().counts(PfnSet.from_pfns(range(0, 10000, 10)), KernelConfig())
         >>> counts.bytes, counts.dependent_loads
-        (16000, 10)
+        (16000, 11)
         """
         return self._of(pfns.nr_entries, exact=True)
 
@@ -71,10 +71,10 @@ class SortedArray(PfnMap):
         return MapWalk(self.name, pfn, touches, bool(entry))
 
     def _of(self, nr: Any, *, exact: bool) -> MapCounts:
-        steps = bit_length(nr - (nr > 0) * 1)
-        loads = steps + ((nr > 0) & (steps == 0)) * 1
+        halvings = bit_length(nr - (nr > 0) * 1)
         return MapCounts(
-            map=self.name, exact=exact, nr_entries=nr, nr_nodes=0, nodes_per_shift={}, height=loads,
-            node_bytes=0, slab_bytes=0, bytes=nr * PAIR_BYTES, dependent_loads=loads,
+            map=self.name, exact=exact, nr_entries=nr, nr_nodes=0, nodes_per_shift={},
+            height=halvings + ((nr > 0) & (halvings == 0)) * 1, node_bytes=0, slab_bytes=0,
+            bytes=nr * PAIR_BYTES, dependent_loads=halvings + (nr > 0) * 1,  # worst is the first entry: no halving has read it
             parts={"pairs": nr * PAIR_BYTES},
         )
