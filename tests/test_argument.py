@@ -39,6 +39,7 @@ from workbench.argument.prose import Value, filled
 from workbench.errors import InputError
 from workbench.pages import write_whole
 from workbench.paths import data_dir
+from workbench.scenario import evaluate
 from workbench.scenario.files import load as load_scenarios
 
 texts = st.text(max_size=120)
@@ -284,8 +285,52 @@ def test_the_strongest_counter_evidence_is_that_of_a_plain_search(found):
             if own.value < other.value and meet:
                 ahead[own.metric] = min(ahead.get(own.metric, 9), own.value / other.value)
     both = pairs(found, proposed)
-    assert {pair.own.metric: pair.factor for pair in strongest_worse(both)} == worse
+    assert {pair.own.metric: pair.factor for pair in reversed(strongest_worse(both))} == worse
     assert {pair.own.metric: pair.factor for pair in strongest_untold(both)} == ahead
+
+
+def told(*rows):
+    """Of (own, other) and perhaps a spread, each at a place of its own."""
+    found = []
+    for place, (own, other, *spread) in enumerate(rows):
+        for design, value in (("a", own), ("b", other)):
+            ends = (value - spread[0], value + spread[0]) if spread else (None, None)
+            found.append(Point("m", "bytes", str(place), design, value, *ends))
+    return [(pair.own.value, pair.other.value) for pair in strongest_worse(pairs(found, "a"))]
+
+
+@pytest.mark.parametrize("rows, strongest", [
+    ([(11, 10), (10, -5)], [(10, -5)]),  # the other frees bytes: worse than any factor
+    ([(1, 0), (10**9, 0)], [(10**9, 0)]),  # both infinite: the larger
+    ([(-5, -10), (12, 10)], [(-5, -10)]),  # it frees half as much
+    ([(-5, -10), (30, 10)], [(30, 10)]),
+    ([(30, 10, 15), (20, 10, 1)], [(30, 10), (20, 10)]),  # ranges that meet hide none that do not
+    ([(30, 10, 1), (20, 10, 15)], [(30, 10)]),
+])  # fmt: skip
+def test_a_negative_a_zero_or_a_wide_range_hides_nothing_worse(rows, strongest):
+    assert told(*rows) == strongest
+    assert told(*rows[::-1]) == strongest
+
+
+def test_a_factor_is_told_of_positive_numbers_only():
+    frees = [Point("m", "bytes", "x", "a", -5), Point("m", "bytes", "x", "b", -10)]
+    assert pairs(frees, "a")[0].text() == "m: a -5 bytes, b -10 bytes (x)"
+
+
+def test_a_break_even_has_both_ends_where_a_design_takes_more_at_first_only():
+    both = Memory(grid(["proxy_bit", "dynamic_page"], machine="ram=1GiB", nr_pinned=9, proxy_bytes=256))
+    one = Scenario(machine="ram=1GiB", proxy_bytes=256)
+
+    def more(nr):
+        dynamic, proxy = (evaluate(one.with_(design=name, nr_pinned=nr)).total_bytes
+                          for name in ("dynamic_page", "proxy_bit"))
+        return dynamic > proxy
+
+    (line,) = both.loses("dynamic_page")
+    ends = re.search(r"from ([\d,]+) of 262,144 pages pinned on .*; from ([\d,]+) on, ", line).groups()
+    first, end = (int(found.replace(",", "")) for found in ends)
+    assert [more(nr) for nr in (first - 1, first, end // 2, end)] == [False, True, True, False]
+    assert f"from {end:,} of 262,144 pages pinned on" in both.loses("proxy_bit")[0]
 
 
 def test_where_nothing_speaks_against_it_the_mail_says_what_was_searched():

@@ -2,7 +2,8 @@
 
 1. **Worse.** Of every metric, every place where the proposed design and another one have a number: where
    the proposed one's is larger (less is better in all of them), by which factor. Of each metric the largest
-   factor is told; a factor over zero is infinite and comes first, of equal ones the first.
+   factor is told; a factor over what costs nothing or frees something is infinite and comes first, of equal
+   ones the largest difference. Where the ranges of that one meet, the largest of those that do not is too.
 2. **Not told apart.** Where the proposed design is ahead in a measurement but the two ranges from minimum
    to maximum meet. Of each metric the largest lead.
 3. **Break-even.** From which share of pinned pages, or of dynamic calls, it costs more than another design:
@@ -36,10 +37,23 @@ class Pair:
 
     @property
     def factor(self) -> float:
-        """The proposed design's number over the other's; infinite over zero."""
-        if self.own.value == self.other.value:
+        """The proposed design's number over the other's; infinite over zero or less.
+
+        Of two that free something, how much more the other frees.
+        """
+        own, other = self.own.value, self.other.value
+        if own == other:
             return 1.0
-        return self.own.value / self.other.value if self.other.value else math.inf
+        if other > 0:
+            return own / other
+        if own < 0 and other < 0:
+            return other / own
+        return math.inf if own > other else 0.0
+
+    @property
+    def excess(self) -> tuple[float, float]:
+        """What orders pairs where the proposed design is worse: the factor, then the difference."""
+        return self.factor, self.own.value - self.other.value
 
     @property
     def overlap(self) -> bool:
@@ -52,7 +66,7 @@ class Pair:
     def text(self) -> str:
         own, other = self.own, self.other
         shown = [str(Value(point.value, point.unit)) for point in (own, other)]
-        times = f", {number(self.factor)} times as much" if 1 < self.factor < math.inf else ""
+        times = f", {number(self.factor)} times as much" if other.value > 0 and self.factor > 1 else ""
         return f"{own.metric}: {own.design} {shown[0]}, {other.design} {shown[1]}{times} ({own.place})"
 
 
@@ -70,14 +84,20 @@ def pairs(points: Iterable[Point], proposed: str) -> list[Pair]:
 
 
 def strongest_worse(found: Iterable[Pair]) -> list[Pair]:
-    """Rule 1: of each metric, the pair where the proposed design is worse by the largest factor."""
-    best: dict[str, Pair] = {}
+    """Rule 1: of each metric, the pair where the proposed design is worse by the largest factor.
+
+    Where a measurement does not tell these two apart, the largest that it does tell apart comes behind.
+    """
+    worse: dict[str, list[Pair]] = {}
     for pair in found:
         if pair.own.value > pair.other.value:
-            known = best.get(pair.own.metric)
-            if known is None or pair.factor > known.factor:
-                best[pair.own.metric] = pair
-    return list(best.values())
+            worse.setdefault(pair.own.metric, []).append(pair)
+    told = []
+    for some in worse.values():
+        best = max(some, key=lambda pair: pair.excess)
+        clear = [pair for pair in some if not pair.overlap]
+        told += [best, max(clear, key=lambda pair: pair.excess)] if best.overlap and clear else [best]
+    return told
 
 
 def strongest_untold(found: Iterable[Pair]) -> list[Pair]:

@@ -24,6 +24,7 @@ from workbench.argument.prose import Value, nr_bytes
 from workbench.errors import InputError
 from workbench.scenario import Row, Scenario, break_even, evaluate
 from workbench.scenario.files import check_fields
+from workbench.scenario.versus import takes_more_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -338,6 +339,10 @@ class Memory(Evidence):
             where = place_of(own, without=("nr_device_used" if own.describe_device else "nr_pinned",))
             percent = f", {number(share)} %" if share > 0.001 else ""
             line = f"{more} from {nr:,} of {total:,} {what} on{percent} ({where})"
+            back = _break_even(other, own)
+            if back is not None and back > share:
+                until = f"from {round(back * total / 100):,} on, {number(back)} %, it takes less or the same"
+                line = f"{line}; {until}"
             least[more] = min(least.get(more, (share, line)), (share, line))
         return [line for _, line in least.values()]
 
@@ -362,8 +367,12 @@ def grid(names: Iterable[str], **values: Any) -> dict[str, Scenario]:
 
 
 def _break_even(own: Scenario, other: Scenario) -> float | None:
-    """``scenario.break_even``, up to what fits: aligned runs do not fill a machine to its last page."""
-    for upto in (100, 99, 90, 50):
+    """``scenario.takes_more_from``, or what of it fits: aligned runs may not fill a machine's last page."""
+    try:
+        return takes_more_from(own, other)
+    except InputError:
+        pass
+    for upto in (99, 90, 50):
         try:
             return break_even(own, other, upto=upto)
         except InputError:
