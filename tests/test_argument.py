@@ -438,6 +438,8 @@ def test_a_claim_that_does_not_recompute_fails_loudly_in_every_form(tmp_path):
         ('"text": "With', '"text": "With 9', "'9' is typed into"),
         ('"claims": [', '"claims": {', "not JSON"),
         ('"bytes"', "7", "no pair of a number or text and its unit"),
+        ('"proposed": "dynamic_page', '"proposed": "dynamic_pag', "no design and no header; did you mean"),
+        ('"values": {', '"values": {"x": [1' + 400 * "0" + ', "bytes"],', "more than 256 bits"),
     ],
 )
 def test_a_spoilt_file_is_one_line(tmp_path, old, new, why):
@@ -449,6 +451,26 @@ def test_a_spoilt_file_is_one_line(tmp_path, old, new, why):
         Argument.load(file)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_scenario_file_that_says_something_else_now_is_caught(tmp_path):
+    file = tmp_path / "a.toml"
+    text = '[base]\nmachine = "ram=1GiB"\nnr_pinned = 9\n[[scenario]]\ndesign = "proxy_bit"\n'
+    file.write_text(text)
+    one = Argument("Why")
+    one.claim("{proxy_bit.added}", Memory(load_scenarios(file).scenarios, file=str(file)))
+    one.verify()
+    for spoilt, why in (
+        (text.replace("9", "10"), "a.toml: scenario 'proxy_bit': nr_pinned is 10, not 9"),
+        (text.replace("proxy_bit", "static"), "a.toml: scenario 'proxy_bit' is not there"),
+        ("", "no \\[\\[scenario]]"),
+    ):
+        file.write_text(spoilt)
+        with pytest.raises(EvidenceError, match=why):
+            one.to_mail()
+    file.unlink()
+    with pytest.raises(EvidenceError, match="cannot be made again"):
+        one.to_mail()
 
 
 def test_what_cannot_be_made_again_is_no_evidence():

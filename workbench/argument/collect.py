@@ -8,6 +8,7 @@ error, not a new text.
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import math
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workbench import designs
 from workbench.argument import prose
 from workbench.argument.counter import against
 from workbench.argument.document import Document, Section
@@ -26,6 +28,7 @@ from workbench.pages import write_whole
 
 FORMAT = "argument/1"
 MAX_BYTES = 1 << 22  # of a file; assumed
+_MOST_BITS = 256  # of a whole number in a file; assumed: more than any count, and still a float
 _CLOSE = 1e-9  # of a float that is made again; assumed: another order of summation
 
 
@@ -63,7 +66,7 @@ class Argument:
     title : str
         The mail's subject and the page's heading.
     proposed : str
-        The design that is argued for; counter-evidence is searched against it.
+        The design that is argued for, or a header of ``typesafety``; counter-evidence is searched against it.
     about : str
         What is asked, in a paragraph without numbers.
 
@@ -80,6 +83,7 @@ class Argument:
     def __init__(self, title: str, *, proposed: str = "", about: str = ""):
         for what, text in (("title", title), ("about", about)):
             prose.filled(text, {}, what)
+        _check_proposed(proposed)
         self.title, self.proposed, self.about = title, proposed, about
         self.claims: list[Claim] = []
 
@@ -235,6 +239,17 @@ class Argument:
             raise InputError(f"not JSON: {error}", file=path) from None
 
 
+def _check_proposed(proposed: str) -> None:
+    """Against a name that nothing has, nothing speaks."""
+    from workbench.typesafety import variants
+
+    known = [*designs.registry(), *variants.shipped()]
+    if proposed and proposed not in known:
+        near = difflib.get_close_matches(proposed, known, 1)
+        meant = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+        raise InputError(f"proposed: {proposed!r} is no design and no header{meant}")
+
+
 def _texts(given: Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
@@ -254,6 +269,8 @@ def _claim(given: Any) -> Claim:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], str)
                 and isinstance(pair[0], int | float | str) and not isinstance(pair[0], bool)):  # fmt: skip
             raise InputError(f"value {name!r} is no pair of a number or text and its unit")
+        if isinstance(pair[0], int) and pair[0].bit_length() > _MOST_BITS:
+            raise InputError(f"value {name!r} has more than {_MOST_BITS} bits")
         values[name] = Value(pair[0], pair[1])
     lists = []
     for key in ("assumes", "limits"):

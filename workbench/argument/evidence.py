@@ -194,7 +194,8 @@ class Memory(Evidence):
     scenarios : mapping of str to Scenario, or to its fields
         By name; ``grid`` makes one from designs and fields.
     file : str
-        The TOML file that they are from; the command is then ``workbench compare FILE``.
+        The TOML file that they are from, which has to say the same still; the command is then
+        ``workbench compare FILE``.
 
     Examples
     --------
@@ -225,12 +226,25 @@ class Memory(Evidence):
             kept[name] = {f: getattr(one, f) for f in PLAIN_FIELDS}
         object.__setattr__(self, "scenarios", kept)
 
+    def _check_file(self) -> None:
+        """Raise InputError where the file, which the command reads, says something else of a scenario."""
+        from workbench.scenario.files import load
+
+        held = load(self.file).scenarios if self.file else {}
+        for name, given in self.scenarios.items() if self.file else ():
+            if name not in held:
+                raise InputError(f"scenario {name!r} is not there (any more)", file=self.file)
+            for key, value in given.items():
+                if (now := getattr(held[name], key)) != value:
+                    raise InputError(f"scenario {name!r}: {key} is {now!r}, not {value!r}", file=self.file)
+
     def _all(self) -> dict[str, Scenario]:
         return {name: Scenario(**given) for name, given in self.scenarios.items()}
 
     def recompute(self) -> Found:
         import pandas as pd
 
+        self._check_file()
         values: dict[str, Value] = {}
         records, points, limits, sources = [], [], [], []
         setup: dict[str, str] = {}

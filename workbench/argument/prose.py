@@ -63,9 +63,13 @@ def nr_bytes(value: float) -> str:
     --------
     >>> nr_bytes(584), nr_bytes(1 << 30), nr_bytes(-1536000)
     ('584 bytes', '1 GiB', '-1.465 MiB')
+    >>> nr_bytes((1 << 30) - 1), nr_bytes(float("nan"))    # no whole number that it is not
+    ('1.0000 GiB', '-')
     """
+    if value != value:
+        return "-"
     for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if abs(value) < (10_000 if unit == "bytes" else 1024):
+        if abs(value) < (10_000 if unit == "bytes" else 1023.5):
             return f"{number(value)} {unit}"
         value = value / 1024
     return f"{number(value)} TiB"
