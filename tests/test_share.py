@@ -241,3 +241,9 @@ def test_a_page_that_is_none_cannot_be_read(tmp_path):
     (tmp_path / "x.html").write_text("x")
     with pytest.raises(InputError, match="not a page"):
         share.read(tmp_path / "x.html")
+
+
+def test_a_missing_value_of_any_type_is_an_empty_cell():
+    table = pd.DataFrame({"n": pd.array([2**53, None], "Int64"), "x": [0.5, float("nan")], "t": ["a", None]})
+    table["day"] = pd.to_datetime(["2018-12-14", None])
+    assert [column[1] for column in share._table(table)["data"]] == [None] * 4

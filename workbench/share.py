@@ -380,6 +380,8 @@ def _cell(value: Any) -> Any:
         return value
     if isinstance(value, int):
         return value if abs(value) <= _EXACT_IN_JS else str(value)
+    if type(value).__name__ in ("NAType", "NaTType"):  # what a column of integers has for a missing one
+        return None
     if isinstance(value, float):
         return value if math.isfinite(value) else None if math.isnan(value) else str(value)
     item = getattr(value, "item", None)  # a numpy scalar in a column of objects
