@@ -75,6 +75,7 @@ class SortedArray(PfnMap):
         return MapCounts(
             map=self.name, exact=exact, nr_entries=nr, nr_nodes=0, nodes_per_shift={},
             height=halvings + ((nr > 0) & (halvings == 0)) * 1, node_bytes=0, slab_bytes=0,
-            bytes=nr * PAIR_BYTES, dependent_loads=halvings + (nr > 0) * 1,  # worst is the first entry: no halving has read it
+            bytes=nr * PAIR_BYTES,
+            dependent_loads=halvings + (nr > 0) * 1,  # worst is the first entry: no halving has read it
             parts={"pairs": nr * PAIR_BYTES},
         )
