@@ -13,8 +13,10 @@ from workbench.figures.base import (
     inert,
     nothing,
     parts_of,
+    plain,
     size,
     unit,
+    with_meta,
 )
 from workbench.figures.memory import (
     bytes_per_entry,

@@ -86,12 +86,10 @@ def style_of(design: str) -> dict[str, str]:
 
 
 @functools.cache
-def _template() -> go.layout.Template:
-    import plotly.graph_objects as go
-
+def _template() -> dict[str, Any]:
     grid = {"gridcolor": "#d9d9d9", "zerolinecolor": "#b0b0b0", "automargin": True,
             "title": {"standoff": 8, "font": {"size": 13}}}
-    return go.layout.Template(layout={
+    return {"layout": {
         "font": {"family": "system-ui, 'DejaVu Sans', sans-serif", "size": 13, "color": "#1c1c1c"},
         "paper_bgcolor": "white", "plot_bgcolor": "white", "colorway": COLOURS, "separators": ".,",
         "xaxis": grid, "yaxis": {**grid, "ticklabelstandoff": 6},
@@ -100,21 +98,38 @@ def _template() -> go.layout.Template:
                    "yanchor": "bottom"},
         "margin": {"l": 8, "r": 16, "t": 44, "b": 8},
         "title": {"x": 0, "xref": "paper", "y": 0.99, "yanchor": "top", "font": {"size": 15}},
-    })
+    }}
 
 
 def dressed(title: str, height: int, data: list[dict[str, Any]], *, file: str, alt: str,
-            below: str = "", **layout: Any) -> go.Figure:
-    """A figure in the workbench's clothes, built in one go; ``alt`` is what a screen reader says."""
-    import plotly.graph_objects as go
+            below: str = "", meta: dict[str, Any] | None = None, **layout: Any) -> go.Figure:
+    """A figure in the workbench's clothes; ``alt`` is what a screen reader says, ``meta`` is for fit.js."""
+    from workbench.figures.picture import Picture
 
     if more := 15 * below.count("<br>"):  # a line of the subtitle
         margin = layout.get("margin", {"l": 8, "r": 16, "t": 44, "b": 8})
         height, layout = height + more, {**layout, "margin": {**margin, "t": margin["t"] + more}}
-    return go.Figure({"data": data, "layout": {
+    return Picture({"data": data, "layout": {
         "template": _template(), "height": height, "autosize": True,
         "title": {"text": title, "subtitle": {"text": below}},
-        "meta": {"file": file, "alt": alt}, **layout}})
+        "meta": {"file": file, "alt": alt, **(meta or {})}, **layout}})
+
+
+def plain(figure: go.Figure) -> dict[str, Any]:
+    """A figure's data and layout, to be read and not written to."""
+    found: dict[str, Any] = figure.__dict__.get("_spec") or figure.to_plotly_json()
+    return found
+
+
+def with_meta(figure: go.Figure, **more: Any) -> go.Figure:
+    """The same figure with more entries in ``layout.meta``."""
+    from workbench.figures.picture import Picture
+
+    if "_spec" not in figure.__dict__:
+        figure.layout.meta = {**(figure.layout.meta or {}), **more}
+        return figure
+    spec = plain(figure)
+    return Picture({**spec, "layout": {**spec["layout"], "meta": {**spec["layout"]["meta"], **more}}})
 
 
 def wrapped(note: str, width: int = 100) -> str:
@@ -153,11 +168,14 @@ def nothing(why: str, height: int = 160) -> go.Figure:
 
 def parts_of(table: pd.DataFrame) -> list[str]:
     """The names of the parts in a table, in its column order, without those that are 0 in every row."""
-    return [c.removeprefix(PART) for c in table.columns if c.startswith(PART) and (table[c] != 0).any()]
+    return [c.removeprefix(PART) for c in table.columns if c.startswith(PART) and any(table[c].tolist())]
 
 
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+def rows_of(table: pd.DataFrame, *columns: str) -> list[dict[str, Any]]:
+    """The rows as dicts of Python's own numbers: of these columns, or of all."""
+    names = columns or [str(name) for name in table.columns]
+    values = zip(*(table[name].tolist() for name in columns or table.columns), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in values]
 
 
 def how_made(table: pd.DataFrame) -> list[str]:

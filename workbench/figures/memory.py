@@ -71,14 +71,13 @@ def overhead_by_part(table: pd.DataFrame) -> go.Figure:
                                            "automargin": False}
         layout[y.replace("y", "yaxis")] = {"autorange": "reversed", "showgrid": False, "anchor": x,
                                            "showticklabels": panel == 0, "automargin": False}
-    left = 14 + 7.5 * max((len(name) for name in names), default=0)  # automargin would draw it all twice
+    left = _left(names)
     legend = round(sum(56 + 7.6 * len(part) for part in parts))  # pixels, were it one row
     rows, high = math.ceil(legend / (PNG_WIDTH - left - 46)), 30 * len(table) + 106
-    figure = dressed("Memory that describes pages, by part", high + 30 * rows, data, file="overhead-by-part",
-                     barmode="stack", alt="Stacked bars: bytes of each design by part",
-                     margin={"l": left, "r": 16, "t": 44, "b": 62 + 30 * rows}, **layout)
-    figure.layout.meta = {**figure.layout.meta, "legend": legend, "high": high}  # fit.js knows the real width
-    return figure
+    return dressed("Memory that describes pages, by part", high + 30 * rows, data, file="overhead-by-part",
+                   barmode="stack", alt="Stacked bars: bytes of each design by part",
+                   meta={"legend": legend, "high": high},  # fit.js knows the real width
+                   margin={"l": left, "r": 16, "t": 44, "b": 62 + 30 * rows}, **layout)
 
 
 #: Column -> how its value reads in a row's label.
@@ -95,28 +94,36 @@ def labels(table: pd.DataFrame) -> list[str]:
     >>> labels(pd.DataFrame({"design": ["static", "static"], "run_pages": [1, 512]}))
     ['runs of 1', 'runs of 512']
     """
-    differ = [column for column in _LABELS if column in table and table[column].nunique() > 1]
-    if not differ or table["design"].is_unique:
-        differ = ["design"]
-    return [", ".join(_LABELS[column].format(row[column]) for column in differ) for row in rows_of(table)]
+    differ = ["design"]
+    if not table["design"].is_unique:
+        differ = [name for name in _LABELS if name in table and table[name].nunique() > 1] or differ
+    return [", ".join(_LABELS[column].format(row[column]) for column in differ)
+            for row in rows_of(table, *differ)]
 
 
 def percent_of_ram(table: pd.DataFrame) -> go.Figure:
     """What share of RAM each design takes, with the value written beside its bar."""
-    values = [float(value) for value in table["percent_of_ram"]]
+    values, names = table["percent_of_ram"].tolist(), [inert(name) for name in labels(table)]
     bars = {
-        "type": "bar", "orientation": "h", "y": [inert(name) for name in labels(table)], "x": values,
+        "type": "bar", "orientation": "h", "y": names, "x": values,
         "text": [f"{value:,.6g} %" for value in values], "textposition": "outside", "cliponaxis": False,
         "marker": {"color": [style_of(name)["color"] for name in table["design"]]},
         "customdata": [[f"{int(row['total_bytes']):,}", float(row["bytes_per_page"]), how]
-                       for row, how in zip(rows_of(table), how_made(table), strict=True)],
+                       for row, how in zip(rows_of(table, "total_bytes", "bytes_per_page"),
+                                           how_made(table), strict=True)],
         "hovertemplate": "<b>%{y}</b><br>%{x:.8g} % of RAM<br>%{customdata[0]} bytes<br>"
                          "%{customdata[1]:,.6g} bytes per page<br>%{customdata[2]}<extra></extra>"}
     return dressed("Share of RAM", 120 + 30 * len(table), [bars], file="percent-of-ram", showlegend=False,
                    alt="Bars: percent of RAM that each design takes",
+                   margin={"l": _left(names), "r": 16, "t": 44, "b": 48},
                    xaxis={"title": {"text": "% of RAM"}, "range": [0, max([*values, 1e-9]) * 1.3],
-                          "tickformat": "~g"},
-                   yaxis={"autorange": "reversed", "showgrid": False})
+                          "tickformat": "~g", "automargin": False},
+                   yaxis={"autorange": "reversed", "showgrid": False, "automargin": False})
+
+
+def _left(names: list[str]) -> float:
+    """Pixels for the names of bars; automargin would draw the figure twice."""
+    return 14 + 7.5 * max((len(name) for name in names), default=0)
 
 
 def overhead_against_pinned(table: pd.DataFrame, break_even: pd.DataFrame | None = None,

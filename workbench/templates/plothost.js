@@ -31,12 +31,29 @@ async function plotly(model, late) {
   return window.Plotly;
 }
 
-// The notebook's own colours, light or dark, over the figure's.
-function themed(layout, el) {
+// What is due is drawn in one go, figure after figure, so that the page is laid out and painted once.
+function soon(draw) {
+  const page = (window.workbench ??= { asked: 0 });
+  page.due ??= new Set();
+  page.due.add(draw);
+  if (page.due.size > 1) return;
+  setTimeout(() => {
+    const all = [...page.due];
+    page.due.clear();
+    page.last = performance.now();
+    for (const one of all) one();
+  }, performance.now() - (page.last ?? 0) < 30 ? 15 : 0);
+}
+
+// The notebook's own colours, light or dark.
+function colours(el) {
   const css = getComputedStyle(el);
   const pick = (name, otherwise) => css.getPropertyValue(name).trim() || otherwise;
-  const text = pick("--jp-content-font-color1", css.color);
-  const paper = pick("--jp-layout-color1", "#fff");
+  return { text: pick("--jp-content-font-color1", css.color), paper: pick("--jp-layout-color1", "#fff") };
+}
+
+// These colours over the figure's.
+function themed(layout, { text, paper }) {
   const themed = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
   themed.modebar = { bgcolor: "rgba(0,0,0,0)", color: "rgba(128,128,128,0.7)", activecolor: text };
   themed.font = { ...layout.font, color: text };
@@ -51,7 +68,7 @@ function downloads(library, figure) {
   const one = (format, icon) => ({
     name: `to ${format}`, title: `Download as ${format.toUpperCase()}`, icon,
     click: (plot) => {
-      const { data, layout } = structuredClone(figure());
+      const { data, layout } = figure();
       fit(layout, plot.clientWidth);
       library.downloadImage({ data, layout }, { format, scale: format === "png" ? 2 : 1, width: layout.width,
         height: layout.height, filename: layout.meta?.file ?? "workbench" });
@@ -71,20 +88,20 @@ function render({ model, el }) {
   el.append(note, plot);
   let library = null;
   let config = null;
-  let due = false;
-  let last = 0; // when it was drawn
   let drawn = null; // what the plot shows, apart from its marks
+  let width = 0; // pixels there are
 
   const draw = async () => {
-    due = false;
-    last = performance.now();
-    const { data, layout } = structuredClone(model.get("fig")); // react() writes into what it is given
+    if (!library) return;
+    const { data, layout } = JSON.parse(model.get("fig")); // a new one: react() writes into it
     if (!data) return;
     plot.setAttribute("aria-label", layout.meta?.alt ?? "figure");
     plot.style.minHeight = `${layout.height ?? 300}px`;
-    if (el.clientWidth) fit(layout, el.clientWidth);
+    width ||= el.clientWidth;
+    const theme = colours(el);
+    if (width) fit(layout, width);
     const { shapes, meta, ...rest } = layout;
-    const picture = JSON.stringify([data, rest, getComputedStyle(el).color]);
+    const picture = JSON.stringify([data, rest, theme]);
     if (picture === drawn) { // only a mark has moved: much cheaper than drawing anew
       Object.assign(plot.layout, { meta });
       await library.relayout(plot, { shapes: shapes ?? [] });
@@ -92,39 +109,39 @@ function render({ model, el }) {
       drawn = picture;
       config ??= { // one for all drawings: to plotly another one means another plot
         displaylogo: false, modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d", "autoScale2d"],
-        modeBarButtonsToAdd: downloads(library, () => model.get("fig")),
+        modeBarButtonsToAdd: downloads(library, () => JSON.parse(model.get("fig"))),
       };
-      await library.react(plot, data, themed(layout, el), config);
+      await library.react(plot, data, themed(layout, theme), config);
     }
   };
-  const soon = () => { // the newest state wins; states in between are skipped, the last never is
-    if (!library || due) return;
-    due = true;
-    setTimeout(draw, performance.now() - last < 30 ? 15 : 0);
-  };
+  const changed = () => soon(draw); // the newest state wins; states in between are skipped, the last never is
   const alive = () => setTimeout(() => { // after the view has marked itself
     if (!el.closest(".jupyter-widgets-disconnected")) return void (note.textContent = "");
     const when = new Date().toLocaleTimeString();
     note.textContent = `Kernel gone: the figure shows the values of ${when}. Run the cell again.`;
   });
 
-  model.on("change:fig", soon);
+  model.on("change:fig", changed);
   model.on("comm_live_update", alive);
-  const sized = new ResizeObserver(soon);
-  const restyled = new MutationObserver(soon);
+  const sized = new ResizeObserver(() => {
+    width = el.clientWidth;
+    changed();
+  });
+  const restyled = new MutationObserver(changed);
   restyled.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
   plotly(model, () => { note.textContent = UNANSWERED; }).then((found) => {
     library = found;
     note.textContent = "";
     alive();
-    soon();
+    changed();
     sized.observe(el);
   });
   return () => {
     sized.disconnect();
     restyled.disconnect();
-    model.off("change:fig", soon);
-    if (library) library.purge(plot);
+    model.off("change:fig", changed);
+    library?.purge(plot);
+    library = null; // what is due is not drawn any more
   };
 }
 

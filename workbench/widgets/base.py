@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import threading
@@ -19,7 +20,7 @@ import traitlets
 
 from workbench import designs, figures
 from workbench.errors import InputError
-from workbench.figures import inert
+from workbench.figures import inert, plain, with_meta
 from workbench.pages import plotly_gz
 from workbench.widgets import interrupts
 from workbench.widgets.sharing import ShareRow, csv_text
@@ -38,12 +39,24 @@ STYLE = {"description_width": "128px"}
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
+def _as_json(fig: Mapping[str, Any], _: Any) -> str:
+    """A figure as one string: what carries it need not look into it; NaN, which JSON lacks, becomes null."""
+    from plotly.utils import PlotlyJSONEncoder
+
+    return json.dumps(fig, cls=PlotlyJSONEncoder, separators=(",", ":"))
+
+
+def _from_json(text: str, _: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 class PlotHost(anywidget.AnyWidget):
     """A figure in a notebook. ``fig`` is all its state: assign a new dict and it is drawn."""
 
     _esm = "".join((_TEMPLATES / name).read_text() for name in ("fit.js", "plothost.js"))
     _css = ".workbench-note:not(:empty) { padding: 6px 10px; border-left: 3px solid #D55E00; }"
-    fig = traitlets.Dict().tag(sync=True)
+    fig = traitlets.Dict().tag(sync=True, to_json=_as_json, from_json=_from_json)
 
     def __init__(self, figure: go.Figure | None = None, **traits: Any):
         super().__init__(**traits)
@@ -54,7 +67,7 @@ class PlotHost(anywidget.AnyWidget):
 
     def show(self, figure: go.Figure) -> None:
         """Draw this figure from now on."""
-        self.fig = figure.to_plotly_json()
+        self.fig = plain(figure)
 
     def _answer(self, _: Any, message: Any, __: Any) -> None:
         if isinstance(message, Mapping) and message.get("want") == "plotly.js":
@@ -359,9 +372,8 @@ class Explorer:
 
     def show(self, name: str, figure: go.Figure) -> None:
         """A figure for one of the views; it carries the state that it was drawn from."""
-        figure.layout.meta = {**figure.layout.meta, "state": self.state()}
-        self.figures[name] = figure
-        self.hosts[name].show(figure)
+        self.figures[name] = with_meta(figure, state=self.state())
+        self.hosts[name].show(self.figures[name])
 
     def say(self, name: str, text: str) -> None:
         """HTML for one of the views."""
