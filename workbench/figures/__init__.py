@@ -14,6 +14,7 @@ from workbench.figures.base import (
     nothing,
     parts_of,
     plain,
+    rows_of,
     size,
     unit,
     with_meta,

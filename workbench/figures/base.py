@@ -106,7 +106,8 @@ def dressed(title: str, height: int, data: list[dict[str, Any]], *, file: str, a
     """A figure in the workbench's clothes; ``alt`` is what a screen reader says, ``meta`` is for fit.js."""
     from workbench.figures.picture import Picture
 
-    if more := 15 * below.count("<br>"):  # a line of the subtitle
+    more = 15 * below.count("<br>") + 14 * bool(below and "margin" not in layout)  # lines of the subtitle
+    if more:
         margin = layout.get("margin", {"l": 8, "r": 16, "t": 44, "b": 8})
         height, layout = height + more, {**layout, "margin": {**margin, "t": margin["t"] + more}}
     return Picture({"data": data, "layout": {

@@ -55,19 +55,19 @@ def overhead_by_part(table: pd.DataFrame) -> go.Figure:
         (scale, name), (x, y) = unit(most), axes(panel)
         for part, values in shown.items():
             place = parts.index(part) if part in parts else 7
-            pattern = PATTERNS[(place + place // 8) % 8]  # all pairs differ, for 64 parts
+            pattern = PATTERNS[(place + place // 8) % 8]  # past eight they come again, coarser
             data.append({
                 "type": "bar", "orientation": "h", "y": names, "x": [value / scale for value in values],
                 "xaxis": x, "yaxis": y, "name": inert(part), "legendgroup": part, "showlegend": part in parts,
                 "marker": {"color": COLOURS[place % 8], "line": {"width": 0},
-                           "pattern": {"shape": pattern, "size": 6, "solidity": 0.35,
+                           "pattern": {"shape": pattern, "size": 6 + 6 * (place // 8), "solidity": 0.35,
                                        "fgcolor": "rgba(255,255,255,0.65)", "fillmode": "overlay"}},
                 "customdata": [[f"{value:,}", made] for value, made in zip(values, how, strict=True)],
                 "hovertemplate": f"<b>%{{y}}</b><br>{inert(part)}: %{{customdata[0]}} bytes<br>"
                                  "%{customdata[1]}<extra></extra>"})
         domain = [0.0, 1.0] if len(panels) == 1 else [0.53 * panel, 0.47 + 0.53 * panel]
         layout[x.replace("x", "xaxis")] = {"title": {"text": f"{name}, {label}"}, "tickformat": ",~g",
-                                           "rangemode": "tozero", "domain": domain, "anchor": y,
+                                           "rangemode": "tozero", "domain": domain, "anchor": y, "nticks": 4,
                                            "automargin": False}
         layout[y.replace("y", "yaxis")] = {"autorange": "reversed", "showgrid": False, "anchor": x,
                                            "showticklabels": panel == 0, "automargin": False}
@@ -171,7 +171,8 @@ def overhead_against_pinned(table: pd.DataFrame, break_even: pd.DataFrame | None
             "marker": {"symbol": "circle-open", "size": 14, "color": GREY, "line": {"width": 3}},
             "customdata": [[f"{int(row['nr_pages']):,}", f"{y:,}"]],
             "hovertemplate": f"<b>break-even: {text}</b><br>%{{customdata[0]}} pages, %{{x:.4g}} %<br>"
-                             "%{customdata[1]} bytes<extra></extra>"})
+                             "%{customdata[1]} bytes<br>the first page at which it holds, by bisection"
+                             "<extra></extra>"})
         if len(break_even) == 1:
             ax, ay = (-110, 110) if x > 0.01 else (110, -50)  # off the lines: they rise
             notes.append({"x": math.log10(x), "y": math.log10(y), "ax": ax, "ay": ay, "arrowhead": 0,
@@ -274,13 +275,14 @@ def flag_bits(table: pd.DataFrame) -> go.Figure:
         data.append({
             "type": "bar", "orientation": "h", "name": inert(field), "y": [inert(c) for c in rows["config"]],
             "x": [int(value) for value in rows["bits"]],
-            "text": [int(value) or "" for value in rows["bits"]], "textposition": "inside",
+            "text": [str(int(value)) if value else "" for value in rows["bits"]],
+            "textposition": "inside",
             "insidetextanchor": "middle",
             "marker": {"color": "rgba(0,0,0,0)" if free else COLOURS[place % 8],
                        "line": {"width": 1, "color": GREY},
                        "pattern": {"shape": "" if free else PATTERNS[place % 8], "size": 6, "solidity": 0.3,
                                    "fgcolor": "rgba(255,255,255,0.65)", "fillmode": "overlay"}},
-            "hovertemplate": f"<b>%{{y}}</b><br>{inert(field)}: %{{x}} bits<extra></extra>"})
+            "hovertemplate": f"<b>%{{y}}</b><br>{inert(field)}: %{{x}} bits, counted exactly<extra></extra>"})
     return dressed("page->flags, bit by bit", 140 + 34 * table["config"].nunique(), data, file="flag-bits",
                    barmode="stack", alt="Stacked bars: bits of page flags by field",
                    xaxis={"title": {"text": "bits of 64"}, "dtick": 8, "range": [0, 64]},

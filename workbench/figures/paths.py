@@ -60,6 +60,7 @@ def path_costs(table: pd.DataFrame, *, note: str = "") -> go.Figure:
         file="path-costs",
         alt="Dots: ns of each path, median with minimum and maximum",
         below=wrapped(note, 64),
+        meta={"names": names},
         margin=_MARGIN,
         showlegend=False,
         xaxis=_NS_AXIS,
@@ -96,8 +97,8 @@ def share_curve(
                 "x": [100 * float(v) for v in rows["share"]],
                 "y": [float(f"{v:.6g}") for v in rows["ns"]],
                 "line": {"color": style["color"], "dash": style["dash"]},
-                "hovertemplate": f"<b>{inert(design)}</b><br>%{{x:.3g}} % dynamic<br>%{{y:.3g}} ns{beyond}"
-                "<extra></extra>",
+                "hovertemplate": f"<b>{inert(design)}</b><br>%{{x:.3g}} % dynamic<br>%{{y:.3g}} ns, "
+                f"weighed from measured medians{beyond}<extra></extra>",
             }
         )
     for place, row in enumerate(rows_of(crossings)):
@@ -112,7 +113,8 @@ def share_curve(
                 "text": [str(place + 1)],
                 "textposition": "top center",
                 "marker": {"symbol": "circle-open", "size": 13, "color": GREY, "line": {"width": 3}},
-                "hovertemplate": f"<b>{text}</b><br>%{{x:.3g}} % dynamic, %{{y:.3g}} ns<extra></extra>",
+                "hovertemplate": f"<b>{text}</b><br>%{{x:.3g}} % dynamic, %{{y:.3g}} ns<br>"
+                "where two lines of measured medians cross<extra></extra>",
             }
         )
     shapes = (
@@ -163,7 +165,8 @@ def latency(table: pd.DataFrame, caches: Sequence[Mapping[str, Any]], *, note: s
                 "line": {"color": COLOURS[place % 8], "dash": DASHES[place % 5]},
                 "marker": {"symbol": MARKERS[place % 8], "size": 6, "color": COLOURS[place % 8]},
                 "customdata": [size(int(v)) for v in rows["working_set_bytes"]],
-                "hovertemplate": f"<b>{inert(path)}</b><br>%{{customdata}}<br>%{{y:.3g}} ns<extra></extra>",
+                "hovertemplate": f"<b>{inert(path)}</b><br>%{{customdata}}<br>%{{y:.3g}} ns, "
+                "the measured passes' median<extra></extra>",
             }
         )
     drawn = [cache for cache in caches if cache["type"] != "Instruction"]
@@ -237,8 +240,8 @@ def model_checks(table: pd.DataFrame, *, note: str = "") -> go.Figure:
                     [f"{inert(r['shape'])}, {int(r['nr_entries'] or 0):,} entries", r["error_percent"]]
                     for r in rows_of(rows)
                 ],
-                "hovertemplate": f"<b>{inert(path)}</b>, %{{customdata[0]}}<br>it took %{{x:.3g}}, predicted "
-                "%{y:.3g} ns (%{customdata[1]:+.0f} %)<extra></extra>",
+                "hovertemplate": f"<b>{inert(path)}</b>, %{{customdata[0]}}<br>measured %{{x:.3g}}, "
+                "predicted %{y:.3g} ns (%{customdata[1]:+.0f} %)<extra></extra>",
             }
         )
     both = [float(v) for column in ("measured_ns", "predicted_ns") for v in table[column]] or [1.0]
@@ -293,7 +296,8 @@ def slow_fast(table: pd.DataFrame, *, note: str = "") -> go.Figure:
                     for r in rows_of(rows)
                 ],
                 "hovertemplate": f"<b>%{{y}}</b><br>{name}<br>slow %{{customdata[1]:.3g}} ns, fast "
-                "%{customdata[0]:.3g} ns%{customdata[2]}<br>%{x:.3g} times<extra></extra>",
+                "%{customdata[0]:.3g} ns%{customdata[2]}<br>%{x:.3g} times, from measured medians"
+                "<extra></extra>",
             }
         )
     nr = table.groupby(["design", "op", "nr_pinned"]).ngroups

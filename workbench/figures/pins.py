@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from workbench.pins.heat import Heat
 
+#: How a trace's numbers were made, for the hover text.
+RECORDED = "counted exactly from the recorded events"
 _NS = ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
 
 
@@ -67,7 +69,7 @@ def _step(label: str, x: Any, y: Any, colour: str, dash: str, hover: str, **more
         "x": [float(f"{float(v):.6g}") for v in x],
         "y": [int(v) for v in y],
         "line": {"color": colour, "dash": dash, "shape": "hv", "width": 1.6},
-        "hovertemplate": f"<b>{label}</b><br>%{{x:.6g}} s<br>{hover}<extra></extra>",
+        "hovertemplate": f"<b>{label}</b><br>%{{x:.6g}} s<br>{hover}<br>{RECORDED}<extra></extra>",
         **more,
     }
 
@@ -160,7 +162,8 @@ def lifetimes(table: pd.DataFrame, long_lived: pd.DataFrame | None = None, *, no
             "y": [int(r["folios"]) for r in rows],
             "marker": {"color": COLOURS[0], "line": {"width": 0}},
             "customdata": [[duration(r["from_ns"]), duration(r["below_ns"])] for r in rows],
-            "hovertemplate": "%{y:,} times<br>%{customdata[0]} to %{customdata[1]}<extra></extra>",
+            "hovertemplate": "%{y:,} times<br>%{customdata[0]} to %{customdata[1]}<br>"
+            f"{RECORDED}<extra></extra>",
         }
     ]
     for place, row in enumerate(rows_of(long_lived) if long_lived is not None else []):
@@ -172,8 +175,8 @@ def lifetimes(table: pd.DataFrame, long_lived: pd.DataFrame | None = None, *, no
                 "x": [float(row["seconds"])],
                 "y": [int(row["pages"])],
                 "marker": {"symbol": MARKERS[place + 2], "size": 12, "color": COLOURS[4]},
-                "hovertemplate": f"<b>{inert(row['label'])}</b><br>%{{y:,}} pages<br>%{{x:.3g}} s or more"
-                "<extra></extra>",
+                "hovertemplate": f"<b>{inert(row['label'])}</b><br>%{{y:,}} pages<br>%{{x:.3g}} s or more<br>"
+                f"{RECORDED}<extra></extra>",
             }
         )
     return dressed(
@@ -233,7 +236,8 @@ def pool_size(table: pd.DataFrame, at: int | None = None, *, note: str = "") -> 
                     [f"{int(row[count]):,}", ratio(row["fast_to_slow"])] for row in rows_of(table)
                 ],
                 "hovertemplate": f"<b>{label}</b><br>%{{x:,}} descriptors a CPU<br>%{{y:.4g}} % of pins, "
-                "%{customdata[0]}<br>fast : slow = %{customdata[1]}<extra></extra>",
+                "%{customdata[0]}<br>fast : slow = %{customdata[1]}<br>the recorded pins, replayed; "
+                "the refill's time is assumed<extra></extra>",
             }
         )
     shapes = (
@@ -276,6 +280,7 @@ def pool_size(table: pd.DataFrame, at: int | None = None, *, note: str = "") -> 
 def pfn_heat(heat: Heat, *, note: str = "") -> go.Figure:
     """References taken, by pfn and time: a row for each block of pfns that was touched, gaps left out."""
     import numpy as np
+    from plotly.colors import sequential
 
     counts = heat.refs
     shown = np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan)
@@ -291,8 +296,9 @@ def pfn_heat(heat: Heat, *, note: str = "") -> go.Figure:
             "y": [f"{pfn:#x}" for pfn in pfns],
             "z": [[None if value != value else round(float(value), 3) for value in row] for row in shown],
             "customdata": counts.tolist(),
-            "hovertemplate": "%{x:.6g} s, pfn %{y} and up<br>%{customdata:,} references taken<extra></extra>",
-            "colorscale": "Cividis",
+            "hovertemplate": "%{x:.6g} s, pfn %{y} and up<br>%{customdata:,} references taken"
+            f"<br>{RECORDED}<extra></extra>",
+            "colorscale": [[place / 9, colour] for place, colour in enumerate(sequential.Cividis)],
             "hoverongaps": False,
             "colorbar": {
                 "title": {"text": "references"},
@@ -334,7 +340,7 @@ def clusters(table: pd.DataFrame, *, note: str = "") -> go.Figure:
         "y": [int(v) for v in table["entries"]],
         "customdata": [f"{int(v):,}" for v in table["runs"]],
         "marker": {"color": COLOURS[2], "size": 9, "symbol": "diamond"},
-        "hovertemplate": "%{customdata} runs of %{x:,}<br>%{y:,} entries<extra></extra>",
+        "hovertemplate": f"%{{customdata}} runs of %{{x:,}}<br>%{{y:,}} entries<br>{RECORDED}<extra></extra>",
     }
     ticks = powers_of_two([1, *[int(v) for v in table["run_entries"]]])
     return dressed(

@@ -19,7 +19,7 @@ MAX_LINES = 64  # cache lines that a struct picture shows; longer structs are cu
 #: kind of bytes -> fill; light, since the text on it is dark on any paper.
 _FILLS = {"scalar": "#9FD3F2", "pointer": "#8FD9BF", "struct": "#F6CF80", "bit-field": "#E6B8D3",
           "hole": "#D6D6D6", "padding": "#D6D6D6"}
-_HATCH = {"hole": "/", "padding": "."}
+_HATCH = {"hole": "/", "padding": ".", "pointer": "\\", "struct": "-", "bit-field": "|"}
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,11 @@ def _bars(kind: str, fill: str, own: Sequence[tuple[int, Piece]], **more: Any) -
         "x": [piece.width for _, piece in own], "textposition": "inside", "insidetextanchor": "middle",
         "text": [inert(piece.name) if len(piece.name) <= 3.5 * piece.width else "" for _, piece in own],
         "textangle": 0, "constraintext": "inside", "textfont": {"color": "#1c1c1c", "size": 12},
-        "customdata": [piece.hover for _, piece in own], "hovertemplate": "%{customdata}<extra></extra>",
+        "customdata": [piece.hover for _, piece in own],
+        "hovertemplate": "%{customdata}<br>exact, by the compiler's rules or from BTF<extra></extra>",
         "marker": {"color": fill, "line": {"color": "#4d4d4d", "width": 1},
-                   "pattern": {"shape": _HATCH.get(kind, ""), "size": 7, "solidity": 0.25,
+                   "pattern": {"shape": _HATCH.get(kind, ""), "size": 7,
+                               "solidity": 0.25 if kind in ("hole", "padding") else 0.08,
                                "fgcolor": "#6d6d6d", "fillmode": "overlay"}},
         **more}
 
@@ -191,7 +193,7 @@ def pfn_anatomy(table: pd.DataFrame, pfn: int) -> go.Figure:
             "textfont": {"color": "#1c1c1c", "size": 12},
             "marker": {"color": list(_FILLS.values())[place % 4], "line": {"color": "#4d4d4d", "width": 1}},
             "hovertemplate": f"<b>{inert(row['structure'])}: {inert(row['field'])}</b><br>"
-                             f"bits {row['first_bit']} to {last}: {row['value']:,}<extra></extra>"})
+                             f"bits {row['first_bit']} to {last}: {row['value']:,}, exact<extra></extra>"})
     top = int((table["first_bit"] + table["nr_bits"]).max())
     return dressed(f"pfn {pfn:#x} = {pfn:,}", 108 + 62 * table["structure"].nunique(), data, bargap=0.25,
                    file="pfn-anatomy", alt="Bits of a pfn as sparsemem and an XArray read them",

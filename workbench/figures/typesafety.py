@@ -54,7 +54,8 @@ def mistake_matrix(table: pd.DataFrame, *, note: str = "") -> go.Figure:
         "texttemplate": "%{text}",
         "textfont": {"color": "#1c1c1c", "size": 14},
         "customdata": hover,
-        "hovertemplate": "<b>%{y}, %{x}</b><br>%{customdata}<extra></extra>",
+        "hovertemplate": "<b>%{y}, %{x}</b><br>%{customdata}<br>compiled, and run where it compiles"
+        "<extra></extra>",
         "xgap": 2,
         "ygap": 2,
     }
@@ -88,7 +89,8 @@ def callsites_over_releases(table: pd.DataFrame, *, note: str = "") -> go.Figure
                 "textfont": {"size": 10, "color": GREY},
                 "line": {"color": COLOURS[place % 8], "dash": DASHES[place % 5]},
                 "marker": {"symbol": MARKERS[place % 8], "size": 8},
-                "hovertemplate": f"<b>{inert(name)}</b>, Linux %{{x}}<br>%{{y:,}}<extra></extra>",
+                "hovertemplate": f"<b>{inert(name)}</b>, Linux %{{x}}<br>%{{y:,}} calls, "
+                "counted in the sources<extra></extra>",
             }
         )
     return dressed(

@@ -111,7 +111,7 @@ def ns_map(table: pd.DataFrame, a: str, b: str, at: tuple[float, int] | None = N
         amounts = [f"{inert(name)}: {row['ns_' + k]:.3g} ns, passes {row['low_' + k]:.3g} to "
                    f"{row['high_' + k]:.3g}" for name, k in ((a, "a"), (b, "b"))]
         place = f"{100 * row['share']:g} % dynamic, {row['nr_descriptors']:,} descriptors"
-        hover.append("<br>".join([place, *amounts]))
+        hover.append("<br>".join([place, *amounts, "measured"]))
     near = None if at is None else (shares.index(nearest(shares, at[0])),
                                    numbers.index(nearest(numbers, at[1])))
     return _who_wins(

@@ -40,11 +40,11 @@ def pfn_place(regions: pd.DataFrame, strips: pd.DataFrame, pfn: int, page_shift:
             "customdata": [[inert(row["name"]), "" if row["node"] is None else f", node {row['node']}",
                             f"{row['first_pfn']:#x} to {row['end_pfn'] - 1:#x}"] for row in rows],
             "hovertemplate": f"<b>{inert(kind)}</b>%{{customdata[1]}}: %{{customdata[0]}}<br>"
-                             "pfn %{customdata[2]}<extra></extra>"})  # fmt: skip
+                             "pfn %{customdata[2]}, exact<extra></extra>"})  # fmt: skip
     data.append({
         "type": "scatter", "mode": "markers", "x": [pfn << page_shift], "y": ["memory"], "name": "the pfn",
         "marker": {"symbol": "line-ns-open", "size": 34, "color": _TAKEN, "line": {"width": 3}},
-        "hovertemplate": f"<b>pfn {pfn:#x}</b><br>address {pfn << page_shift:#x}<extra></extra>"})
+        "hovertemplate": f"<b>pfn {pfn:#x}</b><br>byte address {pfn << page_shift:#x}, exact<extra></extra>"})
     labels = [inert(label) for label in strips["label"]]
     cells = [[0] * CELLS if row["cells"] is None else [int(used) for used in row["cells"]]
              for row in rows_of(strips)]
@@ -52,14 +52,14 @@ def pfn_place(regions: pd.DataFrame, strips: pd.DataFrame, pfn: int, page_shift:
     data.append({
         "type": "heatmap", "z": cells, "y": labels, "x0": 0.5, "dx": 1, "xaxis": x, "yaxis": y, "xgap": 1,
         "ygap": 5, "zmin": 0, "zmax": 1, "showscale": False, "colorscale": [[0, _EMPTY], [1, _USED]],
-        "hovertemplate": "<b>%{y}</b><br>cell %{x:.0f} of 64: %{customdata}<extra></extra>",
+        "hovertemplate": "<b>%{y}</b><br>cell %{x:.0f} of 64: %{customdata}, exact<extra></extra>",
         "customdata": [["too many to show" if row["cells"] is None else "used" if used else "empty"
                         for used in row["cells"] or [0] * CELLS] for row in rows_of(strips)]})  # fmt: skip
     data.append({
         "type": "scatter", "mode": "markers", "x": [float(at) for at in strips["at"]], "y": labels,
         "xaxis": x, "yaxis": y, "showlegend": False, "customdata": [inert(says) for says in strips["says"]],
         "marker": {"symbol": "square-open", "size": 15, "color": _TAKEN, "line": {"width": 3}},
-        "hovertemplate": "<b>%{y}</b><br>%{customdata}<extra></extra>"})  # fmt: skip
+        "hovertemplate": "<b>%{y}</b><br>%{customdata}<br>exact<extra></extra>"})  # fmt: skip
     end = max([*(int(value) for value in regions["end_pfn"]), pfn + 1], default=1) << page_shift
     ticks = _ticks(end)
     return dressed(f"Where pfn {pfn:#x} lies, and the slots that it takes", 190 + 25 * len(strips), data,
@@ -133,7 +133,7 @@ def pfn_steps(steps: pd.DataFrame, totals: pd.DataFrame, *, title: str) -> go.Fi
         layout[y.replace("y", "yaxis")] = {"anchor": x, "range": [nr_rows + 0.5, 0.5], "showgrid": False,
                                            "zeroline": False, "showticklabels": False}
         loads = f"{total['loads']} load{'s' * (total['loads'] != 1)}"
-        notes.append({"text": f"<b>{inert(total['design'])}</b><br>{inert(total['case'])}: {loads}, "
+        notes.append({"text": f"<b>{inert(total['design'])}</b><br>{inert(total['case'])}: {loads},<br>"
                               f"{inert(total['lines'])}", "showarrow": False, "xref": "paper",
                       "yref": "paper", "x": domain[0], "xanchor": "left", "y": 1, "yanchor": "bottom",
                       "align": "left"})  # fmt: skip
@@ -142,10 +142,10 @@ def pfn_steps(steps: pd.DataFrame, totals: pd.DataFrame, *, title: str) -> go.Fi
         if trace["mode" if "mode" in trace else "type"] != "text":
             trace["showlegend"] = bool(trace["x"]) and trace["name"] not in named
             named |= {trace["name"]} if trace["x"] else set()
-    return dressed(title, 214 + 24 * nr_rows, data, file="pfn-steps", annotations=notes,
+    return dressed(title, 229 + 24 * nr_rows, data, file="pfn-steps", annotations=notes,
                    below="L3: cache line 3 of what it reads, if that starts on one",
                    alt="Bars: each load of two conversions, one after the other", barmode="overlay",
-                   margin={"l": 8, "r": 16, "t": 98, "b": 84}, **layout)
+                   margin={"l": 8, "r": 16, "t": 113, "b": 84}, **layout)
 
 
 def _beside(row: dict[str, Any], most: int) -> tuple[float, str]:
@@ -170,5 +170,7 @@ def _hover(row: dict[str, Any]) -> str:
     where = ""
     if row["object"]:
         where = f"<br>{inert(row['object'])}: byte {int(row['byte']):,}, cache line {int(row['line']):,}"
-    loads = f"{row['nr_loads']} loads after {row['loads_before']}" if row["nr_loads"] else "no load"
-    return f"<b>{inert(row['what'])}</b>{where}<br>gives {inert(row['gives'] or '-')}<br>{loads}"
+    nr = row["nr_loads"]
+    loads = f"{nr} load{'s' * (nr != 1)} after {row['loads_before']}" if nr else "no load"
+    gives = inert(row["gives"] or "-")
+    return f"<b>{inert(row['what'])}</b>{where}<br>gives {gives}<br>{loads}, counted exactly"

@@ -69,7 +69,7 @@ function downloads(library, figure) {
     name: `to ${format}`, title: `Download as ${format.toUpperCase()}`, icon,
     click: (plot) => {
       const { data, layout } = figure();
-      fit(layout, plot.clientWidth);
+      fit(layout, plot.clientWidth, data);
       library.downloadImage({ data, layout }, { format, scale: format === "png" ? 2 : 1, width: layout.width,
         height: layout.height, filename: layout.meta?.file ?? "workbench" });
     },
@@ -99,7 +99,7 @@ function render({ model, el }) {
     plot.style.minHeight = `${layout.height ?? 300}px`;
     width ||= el.clientWidth;
     const theme = colours(el);
-    if (width) fit(layout, width);
+    if (width) fit(layout, width, data);
     const { shapes, meta, ...rest } = layout;
     const picture = JSON.stringify([data, rest, theme]);
     if (picture === drawn) { // only a mark has moved: much cheaper than drawing anew

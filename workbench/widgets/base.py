@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from workbench.memory.machine import Machine
+
 LIVE = "*The controls are live in JupyterLab: `make lab`, then run this cell.*"
 STATE_VERSION = 1  # of an explorer that does not say its own
 HISTORY = 100  # steps that can be undone
@@ -325,7 +327,7 @@ class Explorer:
         return []
 
     def sources(self) -> list[str]:
-        """Where the numbers come from."""
+        """Where the numbers come from: every explorer says so."""
         return []
 
     def mail(self) -> str:
@@ -494,6 +496,18 @@ class Listed:
         self.widget.value = name if name in self.names else ""
 
 
+def sources_of(names: Sequence[str]) -> list[str]:
+    """Where the designs of these names are from; variants share theirs."""
+    found = {name.split(":")[0]: designs.get(name).source for name in names if name in designs.registry()}
+    return [f"{name}: {source}" for name, source in found.items()]
+
+
+def machine_source(machine: Machine) -> str:
+    """Where a machine's memory layout is from."""
+    made = "made up" if machine.source == "spec" else machine.source
+    return f"machine {machine.name}: {made}; struct sizes: {machine.kernel.source}"
+
+
 def tick_boxes(names: Sequence[str]) -> Several:
     """Designs to choose from, each with its summary as a tooltip."""
     return Several({name: w.Checkbox(description=name, indent=False, tooltip=designs.get(name).summary,
@@ -503,6 +517,8 @@ def tick_boxes(names: Sequence[str]) -> Several:
 #: Layouts that explorers share: half of the width where there is room, and rows that wrap.
 HALF = {"flex": "1 1 420px", "min_width": "320px"}
 WRAP = {"flex_flow": "row wrap"}
+#: Lines of source stay lines: JupyterLab wraps them otherwise.
+PRE = "line-height:1.35;white-space:pre;overflow-x:auto"
 
 
 def design_row(several: Several, *more: w.Widget) -> w.Widget:

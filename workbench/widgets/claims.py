@@ -57,6 +57,10 @@ class ClaimsExplorer(Explorer):
     def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
         return self.tables["claims"], {name: name for name in ("id", "stated", "computed", "unit", "verdict")}
 
+    def sources(self) -> list[str]:
+        """The claims' own, each once."""
+        return list(dict.fromkeys(self.tables["claims"]["source"]))
+
     def _layout(self) -> w.Widget:
         bar = w.Box([self.controls["verdict"], self.controls["sort"]])
         return w.VBox([bar, self.error, *self.view_widgets()])

@@ -19,7 +19,17 @@ from workbench.memory.machine import Machine
 from workbench.memory.population import Population
 from workbench.paths import data_dir
 from workbench.scenario import Scenario, compare, evaluate, machine_of
-from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, design_row, tick_boxes
+from workbench.widgets.base import (
+    HALF,
+    WRAP,
+    Explorer,
+    Listed,
+    control,
+    design_row,
+    machine_source,
+    sources_of,
+    tick_boxes,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,6 +181,9 @@ class OverheadExplorer(Explorer):
 
     def notes(self) -> list[str]:
         return notes_of(self.tables["designs"])
+
+    def sources(self) -> list[str]:
+        return [machine_source(machine_of(self.scenarios()[0])), *sources_of(self._value("designs"))]
 
     def _blank(self, why: str) -> None:
         super()._blank(why)
@@ -397,6 +410,9 @@ class MixExplorer(Explorer):
 
     def notes(self) -> list[str]:
         return notes_of(self.tables["designs"])
+
+    def sources(self) -> list[str]:
+        return sources_of(list(self.rows["design"]))
 
     def _layout(self) -> w.Widget:
         boxes = [w.Box([c], layout=HALF) for c in self.controls.values()]

@@ -15,7 +15,16 @@ from workbench.errors import InputError
 from workbench.figures import inert
 from workbench.lookups.costs import CostTable, shipped
 from workbench.scenario import SLOW_DESIGNS, model_checks, path_costs, share_curve
-from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, design_row, tick_boxes
+from workbench.widgets.base import (
+    HALF,
+    WRAP,
+    Explorer,
+    Listed,
+    control,
+    design_row,
+    sources_of,
+    tick_boxes,
+)
 
 DESIGNS = ("static", *SLOW_DESIGNS)
 NUMBERS = tuple(round(10**exponent) for exponent in (2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5))
@@ -117,6 +126,10 @@ class PathsExplorer(Explorer):
     def notes(self) -> list[str]:
         beyond = self.tables["share of dynamic calls"]["extrapolated"].any()
         return ["Some sizes lie beyond the measured ones."] if beyond else []
+
+    def sources(self) -> list[str]:
+        return [f"cost table {self._value('table').strip()}: {whose(self.table())}",
+                *sources_of(self._value("designs"))]
 
     def _layout(self) -> w.Widget:
         c = self.controls

@@ -19,7 +19,16 @@ from workbench.pins.heat import Heat, pfn_heat
 from workbench.pins.pool import SIZES, PoolShares, pool_shares
 from workbench.pins.replay import GRANULARITIES, SNAPSHOTS, Replay, replay
 from workbench.pins.trace import shipped
-from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, design_row, tick_boxes
+from workbench.widgets.base import (
+    HALF,
+    WRAP,
+    Explorer,
+    Listed,
+    control,
+    design_row,
+    sources_of,
+    tick_boxes,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,6 +210,10 @@ class PinsExplorer(Explorer):
         slow = pool[pool["size"] == size]["slow_percent"].iloc[0]
         pools = f"Pool of {size:,} descriptors a CPU, refill assumed: {slow:.3g} % of pins are slow."
         return [note for note in (found.caveat, pools) if note]
+
+    def sources(self) -> list[str]:
+        found, trace = self.replay(), self._value("trace").strip()
+        return [f"trace {trace}: {found.events:,} recorded events", *sources_of(self._value("designs"))]
 
     def _layout(self) -> w.Widget:
         c = self.controls

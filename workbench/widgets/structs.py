@@ -14,7 +14,7 @@ from workbench.figures import inert
 from workbench.kernel.config import KernelConfig, presets
 from workbench.kernel.flagbits import FlagBudget, budget_rows
 from workbench.kernel.structs import Struct
-from workbench.widgets.base import HALF, STYLE, WRAP, Explorer, control
+from workbench.widgets.base import HALF, PRE, STYLE, WRAP, Explorer, control
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ class StructExplorer(Explorer):
         self.show("layout", figures.struct_layout(struct))
         warnings = "".join(f'<div class="workbench-note">warning: {inert(text)}</div>'
                            for text in struct.warnings)
-        self.say("pahole", f'{warnings}<pre style="line-height:1.35">{html.escape(struct.pahole())}</pre>')
+        self.say("pahole", f'{warnings}<pre style="{PRE}">{html.escape(struct.pahole())}</pre>')
         self.tables = {"members": pd.DataFrame(struct.to_dict()["members"])}
 
     def title(self) -> str:
@@ -94,6 +94,10 @@ class StructExplorer(Explorer):
     def notes(self) -> list[str]:
         struct = self.struct()
         return [f"size {struct.size} bytes, alignment {struct.align} bytes", *map(str, struct.warnings)]
+
+    def sources(self) -> list[str]:
+        kernel = KernelConfig.preset(self._value("kernel"))
+        return [f"{self.struct().source}; types of {kernel.name}: {kernel.source}"]
 
     def _layout(self) -> w.Widget:
         c = self.controls
@@ -214,6 +218,10 @@ class FlagBudgetExplorer(Explorer):
 
     def notes(self) -> list[str]:
         return [self._answer]
+
+    def sources(self) -> list[str]:
+        preset = KernelConfig.preset(self._value("kernel"))
+        return ["include/linux/page-flags-layout.h, v6.12", f"{preset.name}: {preset.source}"]
 
     def _layout(self) -> w.Widget:
         c = self.controls

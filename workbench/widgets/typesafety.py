@@ -14,7 +14,7 @@ from workbench import figures
 from workbench.figures import inert
 from workbench.figures.typesafety import VERDICTS
 from workbench.typesafety import compilers, matrix
-from workbench.widgets.base import WRAP, Explorer, control
+from workbench.widgets.base import PRE, WRAP, Explorer, control, sources_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +84,10 @@ class MistakesExplorer(Explorer):
         chosen = (table["mistake"] == self._value("mistake")) & (table["design"] == self._value("design"))
         return table[chosen], {"pattern": "call site", "verdict": "verdict", "diagnostic": "diagnostic"}
 
+    def sources(self) -> list[str]:
+        return [f"compiled by {self.tables['cells']['compiler'].iloc[0]}",
+                *sources_of([self._value("design").split("_typed")[0]])]
+
     def _layout(self) -> w.Widget:
         bar = w.Box([*self.controls.values()], layout=WRAP)
         return w.VBox([bar, self.error, *self.view_widgets()])
@@ -101,7 +105,7 @@ def opened(found: Sequence[dict[str, Any]]) -> str:
         parts.append(
             f"<details><summary><b>{letter}</b> {inert(row['pattern'])}: {inert(row['verdict'])}. {words}"
             "</summary>"
-            f'<pre style="line-height:1.35">{source}</pre></details>'
+            f'<pre style="{PRE}">{source}</pre></details>'
         )
     return f'<div style="line-height:1.6">{"".join(parts) or "No call site can have this mistake."}</div>'
 

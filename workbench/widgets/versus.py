@@ -12,7 +12,7 @@ import ipywidgets as w
 
 from workbench import designs, figures, pfnmaps
 from workbench.errors import InputError
-from workbench.figures import inert
+from workbench.figures import inert, rows_of
 from workbench.lookups.costs import CostTable, shipped
 from workbench.scenario import Scenario, bytes_map, machine_of, ns_curves, ns_map
 from workbench.scenario.footprints import nr_pages_of
@@ -25,7 +25,7 @@ from workbench.scenario.versus import (
     time_rows,
     type_rows,
 )
-from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control
+from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, machine_source, sources_of
 from workbench.widgets.overhead import SHARES, SPECS, _captures, _share, pinned_curve
 from workbench.widgets.paths import PERCENT, own_tables, whose
 
@@ -207,6 +207,33 @@ class VersusExplorer(Explorer):
             self.show("ns_map", figures.ns_map(where, a, b, frame,
                                                note=f"{whose(table)}; one page in 16 dynamic{said}"))
         self.tables |= {"share of dynamic calls": curve, "crossings": crossings, "ns map": where}
+
+    def title(self) -> str:
+        return f"{self._value('a')} against {self._value('b')}"
+
+    def setup(self) -> dict[str, str]:
+        said = super().setup()
+        machine, table = (said.pop(self.controls[name].description) for name in ("machine", "table"))
+        return {"machine": machine, **said, "cost table": table,
+                "measured on": whose(_cost_table(self._value("table").strip()))}
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """The scoreboard."""
+        a, b, table = self._value("a"), self._value("b"), self.tables["scoreboard"]
+        marks = {"a": f"A: {a}", "b": f"B: {b}"}
+        rows = table.assign(
+            what=[f"{row['criterion']}{', ' + row['unit'] if row['unit'] else ''}" for row in rows_of(table)],
+            **{name: [shown(row[f"value_{side}"], row["unit"]) for row in rows_of(table)]
+               for name, side in (("in_a", "a"), ("in_b", "b"))},
+            who=[marks.get(better, better) for better in table["better"]])
+        return rows, {"what": "criterion", "in_a": marks["a"], "in_b": marks["b"], "who": "better",
+                      "made": "made"}
+
+    def sources(self) -> list[str]:
+        return [machine_source(machine_of(self.scenario())),
+                f"cost table {self._value('table').strip()}: "
+                f"{whose(_cost_table(self._value('table').strip()))}",
+                *sources_of([self._value("a"), self._value("b")])]
 
     def _blank(self, why: str) -> None:
         super()._blank(why)

@@ -33,7 +33,7 @@ from workbench.scenario.walk import (
     place_of,
     steps_table,
 )
-from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control
+from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, machine_source, sources_of
 
 #: Made-up machines beside the shipped captures.
 SPECS = ("ram=1TiB,nodes=2,hole=3GiB-4GiB", "ram=64TiB,nodes=8",
@@ -161,6 +161,29 @@ class WalkExplorer(Explorer):
         self.say("steps", '<div style="display:flex;flex-wrap:wrap;gap:4px 20px">'
                           f'{"".join(_table(one) for one in found)}</div>')
         self.tables = {"steps": steps, "totals": totals, "strips": strips, "regions": regions}
+
+    def title(self) -> str:
+        return "A pfn's way through two designs, load by load"
+
+    def setup(self) -> dict[str, str]:
+        said = super().setup()
+        machine = said.pop(self.controls["machine"].description)
+        if said["or these pages"]:  # then the seed places none
+            said = {name: text for name, text in said.items()
+                    if name not in ("pinned pages", "in runs of", "folio order", "seed")}
+        at = "" if self.at is None else f"{self.at:#x}"
+        text = said.pop("pfn")
+        return {"machine": machine, "pfn": at if text in ("", at) else f"{at} ({text})", **said}
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """Loads and cache lines of both; the steps are a table of their own."""
+        return self.tables["totals"], {"design": "design", "case": "case", "loads": "dependent loads",
+                                       "lines": "cache lines"}
+
+    def sources(self) -> list[str]:
+        machine = machine_of(Scenario(machine=self._value("machine").strip(),
+                                      kernel=self._value("kernel") or None))
+        return [machine_source(machine), *sources_of([self._value("design"), self._value("other")])]
 
     def _offer(self) -> None:
         """The list of landmarks follows the machine and the pages; it shows the one that is drawn."""
