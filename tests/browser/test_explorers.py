@@ -10,16 +10,23 @@ import nbformat
 import pytest
 
 PLOTS = "[...document.querySelectorAll('.js-plotly-plot')].filter(g => g.layout?.meta?.state)"
-#: Everything that says something: a figure's texts that stick out of it on the left or the right.
+#: Everything that says something: a figure's texts that stick out of it, on any side.
 CUT = f"""{PLOTS}.flatMap(g => {{
     const box = g.getBoundingClientRect();
-    return [...g.querySelectorAll('.gtitle, .gtitle-subtitle, .legendtext, .xtitle, .ytitle')].filter(t => {{
+    const out = t => {{
         const at = t.getBoundingClientRect();
-        return at.width && (at.left < box.left - 1 || at.right > box.right + 1
-            || at.top < box.top - 5 || at.bottom > box.bottom + 5);
-    }}).map(t => `${{g.layout.meta.file}}: ${{t.textContent}}, by `
-        + Math.max(...['left', 'top'].map(k => box[k] - t.getBoundingClientRect()[k]), ...['right', 'bottom']
-            .map(k => t.getBoundingClientRect()[k] - box[k]))); }})"""
+        return Math.max(box.left - at.left, at.right - box.right, box.top - at.top, at.bottom - box.bottom);
+    }};
+    return [...g.querySelectorAll('.gtitle, .gtitle-subtitle, .legendtext, .xtitle, .ytitle')]
+        .filter(t => t.getBoundingClientRect().width && out(t) > 1)
+        .map(t => `${{g.layout.meta.file}}: ${{t.textContent}}, by ${{out(t).toFixed(1)}}`); }})"""
+#: A subtitle must not touch what is drawn below it.
+TOUCHING = f"""{PLOTS}.flatMap(g => {{
+    const below = g.querySelector('.gtitle-subtitle')?.getBoundingClientRect();
+    const plot = g.querySelector('.cartesianlayer .bg, .bglayer .bg, .plot')?.getBoundingClientRect();
+    return below?.width && plot && below.bottom > plot.top
+        ? [`${{g.layout.meta.file}}: subtitle over the plot, ${{(below.bottom - plot.top).toFixed(1)}}`] : [];
+    }})"""
 #: Controls without a name, as assistive technology hears it.
 NAMELESS = """[...document.querySelectorAll(
         '.jp-OutputArea :is(input, select, textarea, button, [role=slider])')].filter(e => e.offsetParent
@@ -41,8 +48,10 @@ def _draw(changed):
 slow._draw = _draw
 slow
 """
+#: Every explorer, and how many figures it has.
 EXPLORERS = {"OverheadExplorer": 3, "MixExplorer": 1, "PathsExplorer": 4, "PinsExplorer": 5,
-             "StructExplorer": 1, "FlagBudgetExplorer": 1, "ClaimsExplorer": 0, "MistakesExplorer": 1}
+             "StructExplorer": 1, "FlagBudgetExplorer": 1, "ClaimsExplorer": 0, "MistakesExplorer": 1,
+             "WalkExplorer": 2, "VersusExplorer": 4}
 
 
 def book(lab: Any, name: str, *cells: str) -> str:
@@ -140,23 +149,41 @@ def test_a_long_drawing_says_so_and_can_be_stopped(page, how):
     shows(page, "0.1%")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1280, "JupyterLab Light"), (800, "JupyterLab Dark")])
-def test_every_explorer_fits_and_every_control_has_a_name(lab, browser, width, theme):
-    lab.theme(theme)
-    wrong: list[str] = []
-    try:
-        for name, figures in EXPLORERS.items():
-            cell = f"from workbench import widgets\nwidgets.{name}()"
-            page = run(lab, browser, book(lab, f"{name}.ipynb", cell), width)
-            page.set_viewport_size({"width": width, "height": 3600})  # all of it is on the screen
-            if figures:
-                drawn(page, figures)
-            page.locator("details summary").first.wait_for(timeout=180_000)
-            if SHOTS:
-                page.locator(".jp-Cell").first.screenshot(path=f"{SHOTS}/{name}-{width}-{theme[-5:]}.png")
-            wrong += [f"{name}, {width}: {what}" for what in page.evaluate(CUT) + page.evaluate(NAMELESS)]
-            wrong += page.strays
-            page.context.close()
-        assert wrong == []
-    finally:
-        lab.theme("JupyterLab Light")
+@pytest.fixture(scope="module")
+def all_of_them(lab: Any, browser: Any) -> Any:
+    """One page with every explorer, each the output of a cell; all of it is on the screen."""
+    cells = [f"from workbench import widgets\nwidgets.{name}()" for name in EXPLORERS]
+    page = run(lab, browser, book(lab, "all.ipynb", *cells))
+    page.set_viewport_size({"width": 1280, "height": 18_000})  # else JupyterLab leaves out what is not seen
+    drawn(page, sum(EXPLORERS.values()))
+    yield page
+    page.context.close()
+
+
+def theme(page: Any, name: str) -> None:
+    """Another theme in a page that is open, as the Settings menu does it."""
+    page.click(".lm-MenuBar-item:has-text('Settings')")
+    page.locator(".lm-Menu-item:has-text('Theme')").first.hover()
+    page.locator(f".lm-Menu-item[data-command='apputils:change-theme']:has-text('{name}')").first.click()
+    page.wait_for_function("dark => document.body.dataset.jpThemeLight === dark",
+                           arg=str("Light" in name).lower(), timeout=60_000)
+
+
+@pytest.mark.parametrize(("width", "colours"), [(1280, "JupyterLab Light"), (800, "JupyterLab Dark")])
+def test_every_explorer_fits_and_every_control_has_a_name(all_of_them, width, colours):
+    page = all_of_them
+    if "Dark" in colours:
+        theme(page, colours)
+    page.set_viewport_size({"width": width, "height": 18_000})
+    page.wait_for_function(  # every figure is drawn at the width that there is
+        f"{PLOTS}.length === {sum(EXPLORERS.values())} && {PLOTS}.every(g => g.data.length && "
+        "Math.abs(g._fullLayout.width - g.parentElement.clientWidth) <= 1)", timeout=180_000, polling=250)
+    if SHOTS:
+        for at, name in enumerate(EXPLORERS):
+            page.locator(".jp-Cell").nth(at).screenshot(path=f"{SHOTS}/{name}-{width}-{colours[11:]}.png")
+    ink = page.evaluate(f"{PLOTS}.map(g => getComputedStyle(g.querySelector('.gtitle')).fill)")
+    paper = page.evaluate("getComputedStyle(document.body).getPropertyValue('--jp-content-font-color1')")
+    assert len(set(ink)) == 1, (ink, paper)
+    assert page.evaluate(CUT) + page.evaluate(TOUCHING) + page.evaluate(NAMELESS) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not page.strays
