@@ -113,7 +113,8 @@ def coding(trace: dict[str, Any]) -> tuple[Any, ...]:
     pattern = marker.get("pattern", {})
     filled = marker.get("color") != "rgba(0,0,0,0)"
     panel = trace.get("yaxis", "y")
-    return panel, trace["type"], filled, lines, symbol, json.dumps(pattern.get("shape", "")), pattern.get("size")
+    shape = json.dumps(pattern.get("shape", ""))
+    return panel, trace["type"], filled, lines, symbol, shape, pattern.get("size")
 
 
 def test_no_two_series_differ_by_colour_alone(shown):

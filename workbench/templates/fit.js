@@ -51,6 +51,7 @@ function fit(layout, width, data = []) {
       Math.ceil(layout.meta.legend / Math.max(120, width - l - r - 100));
     layout.margin.b = 62 + 20 * rows;
     layout.height = layout.meta.high + 20 * rows + more;
+    layout.legend = { ...layout.legend, maxheight: 1 }; // else half of the height, and a bar to scroll it
   }
   placed(layout, head.length, size);
 }
