@@ -20,9 +20,13 @@ CUT = f"""{PLOTS}.flatMap(g => {{
     return [...g.querySelectorAll('.gtitle, .gtitle-subtitle, .legendtext, .xtitle, .ytitle')]
         .filter(t => t.getBoundingClientRect().width && out(t) > 1)
         .map(t => `${{g.layout.meta.file}}: ${{t.textContent}}, by ${{out(t).toFixed(1)}}`); }})"""
-#: A subtitle must not touch what is drawn below it.
+#: A subtitle must not touch what is drawn below it, nor a legend what stands above.
 TOUCHING = f"""{PLOTS}.flatMap(g => {{
     const below = g.querySelector('.gtitle-subtitle')?.getBoundingClientRect();
+    const legend = g.querySelector('.legend')?.getBoundingClientRect();
+    const over = [...g.querySelectorAll('.xtitle')].map(t => t.getBoundingClientRect().bottom);
+    if (legend?.width && over.length && legend.top < Math.max(...over) - 1)
+        return [`${{g.layout.meta.file}}: legend over the axis, ${{Math.max(...over) - legend.top}}`];
     const plot = g.querySelector('.cartesianlayer .bg, .bglayer .bg, .plot')?.getBoundingClientRect();
     return below?.width && plot && below.bottom > plot.top
         ? [`${{g.layout.meta.file}}: subtitle over the plot, ${{(below.bottom - plot.top).toFixed(1)}}`] : [];

@@ -49,8 +49,8 @@ function fit(layout, width, data = []) {
     const { l, r } = layout.margin; // plotly gives a legend the width of the plot
     const rows = legendRows(data, width - l - r, `13px ${family}`) ||
       Math.ceil(layout.meta.legend / Math.max(120, width - l - r - 100));
-    layout.margin.b = 62 + 20 * rows;
-    layout.height = layout.meta.high + 20 * rows + more;
+    layout.margin.b = 62 + 30 * rows;
+    layout.height = layout.meta.high + 30 * rows + more;
     layout.legend = { ...layout.legend, maxheight: 1 }; // else half of the height, and a bar to scroll it
   }
   placed(layout, head.length, size);
