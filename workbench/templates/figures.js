@@ -16,7 +16,7 @@ async function draw(place) {
   Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: paper, font: { ...layout.font, color: text } });
   layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: "rgba(128,128,128,0.7)", activecolor: text };
   layout.hoverlabel = { ...layout.hoverlabel, bgcolor: paper, font: { color: text } };
-  fit(layout, place.clientWidth);
+  fit(layout, place.clientWidth, data);
   for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key)))
     layout[axis] = { ...layout[axis], gridcolor: line };
   const plot = place.querySelector("div.drawn") ?? place.appendChild(Object.assign(

@@ -33,7 +33,7 @@ const view = (kind, name) => page.views.find((one) => one.kind === kind && one.n
 // Control and direction characters, visible instead of acting.
 const inert = (text) => String(text).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
-function themed(layout, width) {
+function themed(layout, width, data) {
   const css = getComputedStyle(document.documentElement);
   const of = (name, light) => (printing ? light : css.getPropertyValue(name).trim());
   const [text, paper, line] = [of("--text", "#1c1c1c"), of("--paper", "#fff"), of("--line", "#d9d9d9")];
@@ -42,7 +42,7 @@ function themed(layout, width) {
   layout.hoverlabel = { ...layout.hoverlabel, bgcolor: paper, font: { color: text } };
   for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key)))
     layout[axis] = { ...layout[axis], gridcolor: line };
-  fit(layout, width);
+  fit(layout, width, data);
   return layout;
 }
 
@@ -65,7 +65,7 @@ async function draw(place, point) {
       place.querySelector("img")?.remove();
       plot = place.appendChild(Object.assign(document.createElement("div"), { className: "drawn" }));
     }
-    await Plotly.react(plot, data, themed(layout, width), { displaylogo: false,
+    await Plotly.react(plot, data, themed(layout, width, data), { displaylogo: false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       modeBarButtonsToAdd: [{ name: "svg", title: "Download as SVG", icon: Plotly.Icons.disk,
         click: (plot) => Plotly.downloadImage(plot, { format: "svg", filename: file(meta), width: plot.offsetWidth, height: plot.offsetHeight }) }],
