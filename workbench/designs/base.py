@@ -12,6 +12,7 @@ from workbench.kernel.config import KernelConfig
 from workbench.kernel.slab import slab_bytes
 from workbench.memory import memmap
 from workbench.memory.machine import Machine
+from workbench.memory.pagemix import PageMix
 from workbench.memory.pfns import PfnSet, most
 from workbench.memory.population import Population
 from workbench.pfnmaps import MapCounts, PfnMap
@@ -77,7 +78,7 @@ class Setting:
     pfn_map: PfnMap
     describe_device: bool = False  # pmem and device memory need descriptors too
     proxy_bytes: Any = 64  # assumed; designs/proxy_bit.py says why
-    mix: str = ""  # page mix: a capture, an assumed one, or "" for the machine's own
+    mix: str | PageMix = ""  # page mix: a capture, an assumed one, or "" for the machine's own
     folio_desc_bytes: Any = 80  # designs/memdesc.py
 
     @property
@@ -97,6 +98,7 @@ class Design(ABC):
     order: ClassVar[int] = 100  # where it stands in tables
     variants: ClassVar[Mapping[str, str]] = {}  # name -> what is different
     uses_pfn_map: ClassVar[bool] = False
+    uses_page_mix: ClassVar[bool] = False  # its bytes follow what is in memory, not what is pinned
 
     def __init__(self, variant: str = ""):
         if variant and variant not in self.variants:

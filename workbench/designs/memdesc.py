@@ -66,6 +66,7 @@ def break_even_order(page_bytes: int, kernel: KernelConfig, folio_bytes: int = F
 class _Memdesc(Design):
     page_bytes: ClassVar[int]
     page: ClassVar[str]  # the page's C text
+    uses_page_mix = True
     tag = "the low four bits of the page's memdesc word give the type"
     source = "kernelnewbies.org/MatthewWilcox/Memdescs and Memdescs/Path; a plan, not a patch"
 

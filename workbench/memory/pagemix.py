@@ -143,15 +143,16 @@ def parse_shares(text: str) -> dict[str, dict[int, float]]:
 STAND_IN = "microvm-24g-6.18"
 
 
-def mix_for(machine: Machine, name: str = "") -> tuple[PageMix, str]:
+def mix_for(machine: Machine, name: str | PageMix = "") -> tuple[PageMix, str]:
     """The page mix of a machine, and a note on whose it is.
 
-    ``name`` is one of ``ASSUMED``, shares such as ``"anon:9=40,file:0=10"``, or a capture.
-    Without one it is the machine's own, where it is a capture
+    ``name`` is one of ``ASSUMED``, shares such as ``"anon:9=40,file:0=10"``, a capture, or a mix that was
+    counted on this machine. Without one it is the machine's own, where it is a capture
     with page flags, else that of ``STAND_IN``.
     """
-    own = not name
-    if own:
+    if isinstance(name, PageMix):
+        return name, ""
+    if not name:
         try:
             return _from_capture(machine.capture), ""
         except InputError:

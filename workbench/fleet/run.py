@@ -1,0 +1,334 @@
+"""``fleet()``: from a place full of captures to a table, and from the table to a distribution.
+
+A million captures, from what was measured (two cores of a shared 2-core virtual machine, captures of 7 KB,
+14 designs): MEASURED
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import __version__
+from workbench.errors import InputError
+from workbench.fleet import engines
+from workbench.fleet.engines import Batch
+from workbench.fleet.find import Found, find
+from workbench.fleet.guard import LIMIT_S
+from workbench.fleet.look import Options
+from workbench.sweep import store
+from workbench.sweep.engines import source_sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "page-fleet/1"
+KEY = b"page_fleet"  # of the Parquet file's metadata
+MIN_BATCH, MAX_BATCHES = 32, 10_000
+MAX_ROWS = 10_000_000  # of a DataFrame; assumed: some GB. A file may have more.
+QUANTILES = {"min": 0.0, "p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
+GROUPS = ("kernel", "size", "page_mix")
+_COUNTS = ("captures", "failed", "again")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a fleet."""
+
+    captures: int
+    failed: list[dict[str, str]]  # capture, reason
+    seconds: float
+    engine: str
+    resumed: int = 0  # captures that were evaluated before
+    out: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys of ``workbench fleet --json``."""
+        return dict(vars(self))
+
+
+def fleet(
+    where: str | os.PathLike[str] | Sequence[Found],
+    *,
+    designs: Sequence[str] = (),
+    pfn_map: str = "xarray",
+    pinned: int | str = "0.1%",
+    run_pages: int = 1,
+    engine: str = "processes",
+    workers: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    limit_s: float = LIMIT_S,
+    progress: Progress | None = None,
+) -> pd.DataFrame | Done:
+    """Evaluate every capture of a fleet for every design.
+
+    Parameters
+    ----------
+    where : path, glob or fsspec URL
+        See :mod:`workbench.fleet.find`.
+    designs : sequence of str
+        Names of ``designs.registry()``; all designs, without their variants, if there are none.
+    pinned : int or str
+        Pinned pages of each machine, or a share of its RAM, in aligned runs of ``run_pages``.
+    engine : str
+        "processes"; "in-process"; or a Dask scheduler: ``tcp://HOST:PORT``, ``local``, ``local:N``. The rows
+        are the same.
+    workers : int, optional
+        Processes of "processes"; as many as CPUs.
+    out : path, optional
+        A Parquet file instead of a DataFrame. A fleet that was interrupted goes on where it stopped, if neither
+        the captures nor the question nor the workbench changed; captures that took too long or ended their
+        worker are tried again.
+    limit_s : float
+        Seconds that one capture may take, "in-process" left out.
+    progress : callable, optional
+        Told how many captures are done, and of how many.
+
+    Returns
+    -------
+    DataFrame, or with ``out`` a Done
+        The columns of :mod:`workbench.fleet.table`, by capture, in the order of the designs.
+        ``.attrs["fleet"]`` is what ``Done.to_dict()`` gives.
+    """
+    options = Options(designs, pfn_map, pinned, run_pages)
+    if engine not in ("in-process", "processes") and ":" not in engine and engine != "local":
+        raise InputError(f"engine {engine!r} is none of in-process, processes, local, tcp://HOST:PORT")
+    if workers is not None and (isinstance(workers, bool) or not 1 <= workers <= 1024):
+        raise InputError(f"{workers!r} workers, not from 1 to 1024")
+    start = time.perf_counter()
+    found = find(where) if isinstance(where, str | os.PathLike) else list(where)
+    if engine != "in-process" and any(one.where.startswith("memory:") for one in found):
+        raise InputError("memory:// is known to this process only: engine in-process")
+    size = max(MIN_BATCH, -(-len(found) // MAX_BATCHES))
+    batches = [Batch(nr, found[at : at + size]) for nr, at in enumerate(range(0, len(found), size))]
+
+    def results(skip: set[int]) -> Iterator[tuple[int, bytes]]:
+        done = sum(len(batches[nr].captures) for nr in skip)
+        left = (batch for batch in batches if batch.nr not in skip)
+        if engine == "in-process":
+            rows = engines.in_process(left, options)
+        elif engine == "processes":
+            nr = min(workers or engines.nr_cpus(), max(1, len(batches)))
+            rows = engines.processes(left, options, nr, limit_s)
+        else:
+            rows = engines.dask(left, options, engine, limit_s)
+        with contextlib.closing(rows):
+            for nr, content in rows:
+                done += len(batches[nr].captures)
+                if progress:
+                    progress(done, len(found))
+                yield nr, content
+
+    if out is None:
+        if len(found) * len(options.designs) > MAX_ROWS:
+            raise InputError(f"{len(found)} captures for {len(options.designs)} designs are too many rows for a "
+                             f"DataFrame (at most {MAX_ROWS}): give out=FILE.parquet")  # fmt: skip
+        tables = {nr: store.of_bytes(rows) for nr, rows in results(set())}
+        return _frame([tables[nr] for nr in range(len(tables))], len(found), start, engine)
+    parts = _Parts(Path(out), options, batches)
+    with parts.held():
+        resumed = set(parts.done)
+        for nr, content in results(resumed):
+            parts.add(nr, content)
+        failed = parts.finish()
+    nr_resumed = sum(len(batches[nr].captures) for nr in resumed)
+    return Done(len(found), failed, time.perf_counter() - start, engine, nr_resumed, os.fspath(out))
+
+
+def _frame(tables: list[Any], nr: int, start: float, engine: str) -> pd.DataFrame:
+    import pyarrow as pa
+
+    schema = store.union(table.schema for table in tables)
+    frame = pa.concat_tables([store.filled(table, schema) for table in tables]).to_pandas()
+    for name in frame.columns:
+        if frame[name].dtype == float and schema.field(name).type == pa.int64():
+            frame[name] = frame[name].astype("Int64")
+    frame.attrs["fleet"] = Done(nr, _failed(tables), time.perf_counter() - start, engine).to_dict()
+    return frame
+
+
+def _failed(tables: Sequence[Any]) -> list[dict[str, str]]:
+    import pyarrow.compute as pc
+
+    rows = [row for table in tables if int(table.schema.metadata[b"failed"])
+            for row in table.filter(pc.is_null(table["design"])).select(["capture", "error"]).to_pylist()]
+    return [{"capture": row["capture"], "reason": row["error"]} for row in rows]
+
+
+# -- on disk ------------------------------------------------------------------------------------------------
+
+
+class _Parts:
+    """Batches as files beside the Parquet file while a fleet runs, held by one process at a time."""
+
+    def __init__(self, out: Path, options: Options, batches: Sequence[Batch]):
+        self.out, self.folder = out, out.with_name(out.name + ".parts")
+        self.batches = batches
+        listing = hashlib.sha256()
+        for batch in batches:
+            for one in batch.captures:
+                listing.update("\0".join((one.name, one.path, one.where, one.stamp, "")).encode("utf-8", "replace"))
+            listing.update(b"\n")
+        self.about = {"format": FORMAT, "workbench": __version__, "source": source_sha256(),
+                      "options": options.to_dict(), "captures": sum(len(b.captures) for b in batches),
+                      "listing_sha256": listing.hexdigest()}  # fmt: skip
+        self.done: set[int] = set()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder, or take over what an interrupted run of the same fleet left."""
+        if not self.out.parent.is_dir():
+            raise InputError("there is no such folder", file=self.out.parent)
+        if self.out.exists() and not self.out.is_file():
+            raise InputError("is in the way: not a file", file=self.out)
+        about = self.folder / "fleet.json"
+        if self.folder.exists() and not about.is_file() and (not self.folder.is_dir() or self._names()):
+            raise InputError("is in the way: it holds no parts of a fleet", file=self.folder)
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError("another process is writing it now", file=self.out) from None
+            self._take_over(about)
+            yield
+
+    def _names(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()} - {"lock", "fleet.json.new"}
+
+    def _take_over(self, about: Path) -> None:
+        try:
+            same = json.loads(about.read_bytes()) == self.about
+        except (OSError, ValueError):
+            same = False
+        for path in self.folder.glob("*.arrow"):
+            if same and path.stem.isdecimal() and self._is_whole(int(path.stem), path):
+                self.done.add(int(path.stem))
+            else:
+                path.unlink()  # of captures or of a question that are no longer these
+        store.write(about, json.dumps(self.about).encode())
+
+    def _is_whole(self, nr: int, path: Path) -> bool:
+        import pyarrow as pa
+
+        try:
+            counts = _counts(_schema(path))
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
+            return False
+        return nr < len(self.batches) and counts["captures"] == len(self.batches[nr].captures) and not counts["again"]
+
+    def add(self, nr: int, rows: bytes) -> None:
+        """Keep a batch."""
+        store.write(self._path(nr), rows)
+
+    def _path(self, nr: int) -> Path:
+        return self.folder / f"{nr:07d}.arrow"
+
+    def finish(self) -> list[dict[str, str]]:
+        """Write the Parquet file in row groups, put it into place, remove the parts; the captures that failed."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        paths = [self._path(batch.nr) for batch in self.batches]
+        schema = store.union(_schema(path) for path in paths)
+        schema = schema.with_metadata({KEY: json.dumps(self.about).encode()})
+        new = self.out.with_name(self.out.name + ".new")
+        failed: list[dict[str, str]] = []
+        with new.open("wb") as file:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                waiting: list[Any] = []
+                for path in paths:
+                    table = store.of_bytes(path.read_bytes())
+                    failed += _failed([table])
+                    waiting.append(store.filled(table, schema))
+                    if sum(part.num_rows for part in waiting) >= store.ROWS or path == paths[-1]:
+                        writer.write_table(pa.concat_tables(waiting))
+                        waiting = []
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.out)
+        shutil.rmtree(self.folder)
+        return failed
+
+
+def _schema(path: Path) -> Any:
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).schema
+
+
+def _counts(schema: Any) -> dict[str, int]:
+    return {name: int(schema.metadata[name.encode()]) for name in _COUNTS}
+
+
+# -- what it says -------------------------------------------------------------------------------------------
+
+
+def read(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A fleet's table from its Parquet file; ``columns`` saves memory. An InputError if it is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = json.loads(pq.read_schema(path).metadata[KEY])
+        if found["format"] != FORMAT:
+            raise ValueError(f"format {found['format']!r}, not {FORMAT!r}")
+        return pq.read_table(path, columns=columns).to_pandas(integer_object_nulls=False)
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"is no table of a fleet: {error}", file=path) from None
+
+
+def summary(table: pd.DataFrame | str | os.PathLike[str], by: str | None = None) -> pd.DataFrame:
+    """How saved memory is distributed over the machines of a fleet, for each design.
+
+    Parameters
+    ----------
+    table : DataFrame, or the path of a Parquet file
+        What :func:`fleet` made.
+    by : str, optional
+        "kernel", "size" or "page_mix": the same for each group of machines, in a column of this name.
+
+    Returns
+    -------
+    DataFrame
+        design, captures (with an answer), unknown (without), then of saved_percent, in percent of RAM: min, p05,
+        p25, median, p75, p95, max (linear between two captures); more (captures on which the design takes
+        more than ``static``), saved_bytes (over the whole fleet).
+    """
+    import pandas as pd
+
+    if by is not None and by not in GROUPS:
+        raise InputError(f"by {by!r} is none of {', '.join(GROUPS)}")
+    columns = ["design", "saved_percent", "saved_bytes", *([by] if by else [])]
+    frame = table if isinstance(table, pd.DataFrame) else read(table, columns)
+    frame = frame[frame["design"].notna()]
+    keys = [*([by] if by else []), "design"]
+    rows = []
+    for key, own in frame.groupby(keys, sort=False):
+        known = own["saved_percent"].astype(float).dropna()
+        quantiles = known.quantile(list(QUANTILES.values())) if len(known) else [None] * len(QUANTILES)
+        rows.append({**dict(zip(keys, key, strict=True)), "captures": len(known), "unknown": len(own) - len(known),
+                     **dict(zip(QUANTILES, quantiles, strict=True)), "more": int((known < 0).sum()),
+                     "saved_bytes": int(own["saved_bytes"].dropna().sum())})  # fmt: skip
+    names = [*keys, "captures", "unknown", *QUANTILES, "more", "saved_bytes"]
+    found = pd.DataFrame(rows, columns=names)
+    return found.sort_values(by, kind="stable", key=_in_order, ignore_index=True) if by else found
+
+
+def _in_order(groups: pd.Series) -> pd.Series:
+    """Size classes by size; all other groups by name."""
+    from workbench.fleet.look import SIZES, size_class
+
+    order = [size_class((size << 30) - 1) for size in SIZES] + [size_class(SIZES[-1] << 30)]
+    return groups.map(lambda name: f"{order.index(name)}" if name in order else name)
