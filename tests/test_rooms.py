@@ -16,7 +16,8 @@ PACKAGE = Path(workbench.__file__).parent
 # before it; errors, paths, jit, pages and capture come before all.
 ROOMS = [
     "errors", "paths", "jit", "pages", "capture", "kernel", "memory", "pfnmaps", "designs", "lookups", "pins",
-    "typesafety", "scenario", "sweep", "claims", "argument", "figures", "widgets", "share", "render", "cli",
+    "typesafety", "scenario", "sweep", "fleet", "claims", "argument", "figures", "widgets", "share", "render",
+    "cli",
 ]
 
 

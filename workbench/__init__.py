@@ -27,7 +27,7 @@ _HOME = {
     "InputError": "workbench.errors",
 }
 _MODULES = {"argument", "claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "pins",
-            "scenario", "sweep", "typesafety"}
+            "scenario", "sweep", "fleet", "typesafety"}
 
 __all__ = [
     "Argument",
@@ -44,6 +44,7 @@ __all__ = [
     "designs",
     "evaluate",
     "figures",
+    "fleet",
     "load_capture",
     "load_trace",
     "pfnmaps",

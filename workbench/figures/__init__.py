@@ -19,6 +19,7 @@ from workbench.figures.base import (
     unit,
     with_meta,
 )
+from workbench.figures.fleet import fleet_savings
 from workbench.figures.memory import (
     bytes_per_entry,
     flag_bits,

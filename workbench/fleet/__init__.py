@@ -1,7 +1,7 @@
 """Fleets: many captures at once, and how the savings of each design are distributed over their machines.
 
-``workbench.fleet`` is this package and its main function at once: ``fleet("captures/")``, ``fleet.summary(...)``,
-``fleet.generate(...)``.
+``workbench.fleet`` is this package and its main function at once: ``fleet("captures/")``,
+``fleet.summary(...)``, ``fleet.generate(...)``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,20 @@ from workbench.fleet.generate import generate
 from workbench.fleet.look import Options, Seen, look
 from workbench.fleet.run import GROUPS, QUANTILES, Done, fleet, read, summary
 
-__all__ = ["GROUPS", "QUANTILES", "Done", "Found", "Options", "Seen", "find", "fleet", "generate", "look", "read",
-           "summary"]  # fmt: skip
+__all__ = [
+    "GROUPS",
+    "QUANTILES",
+    "Done",
+    "Found",
+    "Options",
+    "Seen",
+    "find",
+    "fleet",
+    "generate",
+    "look",
+    "read",
+    "summary",
+]
 
 
 class _Callable(types.ModuleType):

@@ -7,17 +7,20 @@ Here nothing is guarded: a capture may take its time, and all memory; for captur
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from workbench.errors import InputError
 from workbench.fleet.find import Found
 from workbench.fleet.guard import LIMIT_S, Guard
 from workbench.fleet.look import Options, look
 from workbench.fleet.table import rows_of
+
+Rows = Generator[tuple[int, bytes], None, None]  # a batch's number, and its rows as an Arrow file
 
 
 class Batch(NamedTuple):
@@ -27,14 +30,13 @@ class Batch(NamedTuple):
     captures: Sequence[Found]
 
 
-def in_process(batches: Iterator[Batch], options: Options) -> Iterator[tuple[int, bytes]]:
+def in_process(batches: Iterator[Batch], options: Options) -> Rows:
     """One after the other, here."""
     for batch in batches:
         yield batch.nr, rows_of([look(found, options) for found in batch.captures], options)
 
 
-def processes(batches: Iterator[Batch], options: Options, workers: int,
-              limit_s: float = LIMIT_S) -> Iterator[tuple[int, bytes]]:
+def processes(batches: Iterator[Batch], options: Options, workers: int, limit_s: float = LIMIT_S) -> Rows:
     """In ``workers`` guarded processes of this machine, in the order in which batches are done."""
     guards = [Guard(options, limit_s) for _ in range(workers)]
     idle: queue.SimpleQueue[Guard] = queue.SimpleQueue()
@@ -70,8 +72,7 @@ def _done(running: dict[Future[bytes], int]) -> Iterator[tuple[int, bytes]]:
         yield running.pop(future), future.result()
 
 
-def dask(batches: Iterator[Batch], options: Options, address: str,
-         limit_s: float = LIMIT_S) -> Iterator[tuple[int, bytes]]:
+def dask(batches: Iterator[Batch], options: Options, address: str, limit_s: float = LIMIT_S) -> Rows:
     """By the workers of a Dask scheduler, which must see the captures under the same paths."""
     from distributed import CancelledError, as_completed
     from distributed.scheduler import KilledWorker
@@ -80,7 +81,8 @@ def dask(batches: Iterator[Batch], options: Options, address: str,
 
     with dask_client(address) as client:
         room = 2 * max(1, sum(client.nthreads().values()))
-        waiting, numbers = as_completed(), {}
+        waiting = as_completed()
+        numbers: dict[str, int] = {}
 
         def next_() -> tuple[int, bytes]:
             future = next(waiting)
@@ -133,9 +135,4 @@ def close_guards() -> None:
 
 def nr_cpus() -> int:
     """CPUs that this process may use."""
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-Engine = Any

@@ -51,7 +51,9 @@ def find(where: str | os.PathLike[str]) -> list[Found]:
         text = text.removeprefix("file://")
     found = _at_url(text) if "://" in text else _local(text)
     if not found:
-        raise InputError("no capture there: no .mmsnap, no .zip, no folder with parts of a capture", file=text)
+        raise InputError(
+            "no capture there: no .mmsnap, no .zip, no folder with parts of a capture", file=text
+        )
     if len(found) > MAX_CAPTURES:
         raise InputError(f"{len(found)} captures are too many; the limit is {MAX_CAPTURES}", file=text)
     return sorted(found, key=lambda one: (one.name, one.path))
@@ -112,7 +114,9 @@ def _at_url(url: str) -> list[Found]:
     found = []
     for name, about in listed.items():
         if name.endswith(SUFFIXES) and about.get("type", "file") != "directory":
-            stamp = " ".join(str(about.get(key)) for key in ("size", "mtime", "LastModified", "ETag", "created"))
+            stamp = " ".join(
+                str(about.get(key)) for key in ("size", "mtime", "LastModified", "ETag", "created")
+            )
             shown = name.removeprefix(root).lstrip("/") if root else name.lstrip("/")
             found.append(Found(_shown(shown), name, url, stamp))
     return found
@@ -153,6 +157,8 @@ def local_file(found: Found) -> Iterator[str]:
             while chunk := source.read(_CHUNK):
                 size += len(chunk)
                 if size > MAX_REMOTE_BYTES:
-                    raise InputError(f"more than {MAX_REMOTE_BYTES} bytes are too many to copy", file=found.path)
+                    raise InputError(
+                        f"more than {MAX_REMOTE_BYTES} bytes are too many to copy", file=found.path
+                    )
                 target.write(chunk)
         yield str(copy)

@@ -1,10 +1,11 @@
 """Fleets of any size, made from the shipped captures, to try out what takes a million of them.
 
-Each capture is made from one real one: its kernel, architecture, page size, section size, the beginning of its
-iomem, its counters' names, and pageblocks of its page flags. Made up are the size of RAM (1 GiB to 1 TiB, and
-no more than 1024 memory blocks; small ones more often), the nodes it is split over, pools of hugetlb pages and whether HVO is on, and which pageblocks lie
-where. ``nr_memmap_boot_pages`` is what the kernel would count: whole sections that RAM touches, less what HVO
-frees. Machines of more than 2.6 million pages get no page flags, as a capture that was taken without root has none.
+Each capture is made from one real one: its kernel, architecture, page size, section size, the lines of its
+iomem beside RAM, its counters' names, and pageblocks of its page flags. Made up are the size of RAM (1 GiB to
+1 TiB, and no more than 1024 memory blocks; small ones more often), the nodes it is split over, pools of
+hugetlb pages and whether HVO is on, and which pageblocks lie where. ``nr_memmap_boot_pages`` is what the
+kernel would count: whole sections that RAM touches, less what HVO frees. Machines of more than 2.6 million
+pages get no page flags, as a capture that was taken without root has none.
 
 The manifest says ``"generated": true`` and which capture it was made from: such a fleet shows that the tools
 work, and nothing about real machines.
@@ -57,7 +58,7 @@ class Template:
     lines: tuple[layout.Resource, ...]  # every other top-level resource
     block_bytes: int
     values: NDArray[np.uint64]  # distinct flag words
-    stamps: tuple[NDArray[np.uint8], ...]  # (n, BLOCK_PAGES) codes of whole pageblocks, by what most pages are
+    stamps: tuple[NDArray[np.uint8], ...]  # (n, BLOCK_PAGES) codes, by their commonest type
 
     def texts(self, *parts: str) -> dict[str, str]:
         """Parts that are kept verbatim, where they are there."""
@@ -92,11 +93,13 @@ def _template(capture: Capture) -> Template | None:
     stamps = _stamps(flags)
     if not ram or not stamps:
         return None
-    return Template(capture.name, capture, machine.kernel, ram, others, memory.block_bytes, flags.values, stamps)
+    return Template(
+        capture.name, capture, machine.kernel, ram, others, memory.block_bytes, flags.values, stamps
+    )
 
 
 def _stamps(flags: PageFlags) -> tuple[NDArray[np.uint8], ...]:
-    """Whole pageblocks of a capture's codes in which no folio from before goes on, by their commonest type."""
+    """Whole pageblocks in which no folio from before goes on, by their commonest type."""
     found, at = [], 0
     tail, kind = (flags.values & np.uint64(1 << 16)) > 0, classify(flags.values)
     for first, end in flags.ram.tolist():
@@ -114,7 +117,7 @@ def _stamps(flags: PageFlags) -> tuple[NDArray[np.uint8], ...]:
 
 
 def generate(folder: str | os.PathLike[str], n: int, seed: int = 1) -> list[Path]:
-    """Make ``n`` captures ``generated-0000000.mmsnap`` and on in a folder; the same seed makes the same bytes.
+    """Make ``n`` captures ``generated-0000000.mmsnap`` and on in a folder; same seed, same bytes.
 
     Parameters
     ----------
@@ -152,7 +155,9 @@ def _one(rng: np.random.Generator) -> bytes:
     most = 40 if kernel.arch == "x86_64" else min(40, math.log2(template.block_bytes * MAX_BLOCKS))
     ram = _ram(template, int(2 ** (30 + (most - 30) * rng.random() ** 1.6)), rng)
     total = sum(end - start for start, end in ram)
-    others = [line for line in template.lines if all(line.end <= low or line.start >= high for low, high in ram)]
+    others = [
+        line for line in template.lines if all(line.end <= low or line.start >= high for low, high in ram)
+    ]
     block = template.block_bytes
     if kernel.arch == "x86_64" and total >= 64 * _GIB:
         block = max(block, 2 * _GIB)  # probe_memory_block_size(), arch/x86/mm/init_64.c, v6.12
@@ -219,7 +224,7 @@ def _node(at: int, starts: Sequence[int]) -> int:
 
 
 def _hugetlb(template: Template, total: int, rng: np.random.Generator) -> tuple[int, int, bool]:
-    """Size, number, and whether HVO is on, of a pool in a third of the machines whose huge page is a block."""
+    """Size and number of huge pages, and whether HVO is on; a third of the machines have a pool."""
     kernel = template.kernel
     huge = BLOCK_PAGES * kernel.page_size
     if huge != 1 << kernel.pmd_shift or rng.random() > 1 / 3:
@@ -235,11 +240,15 @@ def _iomem(ram: Sequence[tuple[int, int]], others: Sequence[layout.Resource]) ->
 
 def _blocks(numbers: Sequence[int], size: int, starts: Sequence[int]) -> str:
     lines = [f"block_size_bytes:{size:x}"]
-    lines += [f"memory{nr} phys_index={nr:08x} state=online node={_node(nr * size, starts)}" for nr in numbers]
+    lines += [
+        f"memory{nr} phys_index={nr:08x} state=online node={_node(nr * size, starts)}" for nr in numbers
+    ]
     return "\n".join(lines) + "\n"
 
 
-def _zoneinfo(ram: Sequence[tuple[int, int]], kernel: KernelConfig, nr_nodes: int, starts: Sequence[int]) -> str:
+def _zoneinfo(
+    ram: Sequence[tuple[int, int]], kernel: KernelConfig, nr_nodes: int, starts: Sequence[int]
+) -> str:
     """One paragraph for each zone of each node; x86 has DMA and DMA32 below 4 GiB."""
     edges = [("DMA", 0, 1 << 24), ("DMA32", 1 << 24, 1 << 32), ("Normal", 1 << 32, 1 << 52)]
     text = ""
@@ -247,15 +256,20 @@ def _zoneinfo(ram: Sequence[tuple[int, int]], kernel: KernelConfig, nr_nodes: in
         end = starts[node + 1] if node + 1 < nr_nodes else 1 << 52
         for name, low, high in edges if kernel.arch == "x86_64" else [("Normal", 0, 1 << 52)]:
             low, high = max(low, starts[node]), min(high, end)
-            own = [(max(a, low) // kernel.page_size, min(b, high) // kernel.page_size)
-                   for a, b in ram if a < high and b > low]  # fmt: skip
+            own = [
+                (max(a, low) // kernel.page_size, min(b, high) // kernel.page_size)
+                for a, b in ram
+                if a < high and b > low
+            ]
             own = [(a, b) for a, b in own if b > a]
             if not own:
                 continue
             present = sum(b - a for a, b in own)
-            text += (f"Node {node}, zone {name:>8}\n  pages free     {present * 3 // 4}\n        spanned  "
-                     f"{own[-1][1] - own[0][0]}\n        present  {present}\n        managed  "
-                     f"{present * 63 // 64}\n  start_pfn:           {own[0][0]}\n")  # fmt: skip
+            text += (
+                f"Node {node}, zone {name:>8}\n  pages free     {present * 3 // 4}\n        spanned  "
+                f"{own[-1][1] - own[0][0]}\n        present  {present}\n        managed  "
+                f"{present * 63 // 64}\n  start_pfn:           {own[0][0]}\n"
+            )
     return text
 
 
@@ -270,8 +284,14 @@ def _vmstat(template: Template, scale: float, boot: int) -> str:
 
 
 def _meminfo(template: Template, scale: float, total: int, nr_huge: int, huge: int) -> str:
-    fixed = {"MemTotal": total * 63 // 64 >> 10, "HugePages_Total": nr_huge, "HugePages_Free": nr_huge,
-             "HugePages_Rsvd": 0, "HugePages_Surp": 0, "Hugetlb": nr_huge * huge >> 10}  # fmt: skip
+    fixed = {
+        "MemTotal": total * 63 // 64 >> 10,
+        "HugePages_Total": nr_huge,
+        "HugePages_Free": nr_huge,
+        "HugePages_Rsvd": 0,
+        "HugePages_Surp": 0,
+        "Hugetlb": nr_huge * huge >> 10,
+    }
 
     def line(found: re.Match[str]) -> str:
         kept = found[1] == "Hugepagesize" or found[1].startswith(("Vmalloc", "DirectMap"))
@@ -281,9 +301,10 @@ def _meminfo(template: Template, scale: float, total: int, nr_huge: int, huge: i
     return re.sub(r"^([\w()]+):( +)(\d+)", line, template.capture.text("meminfo") or "", flags=re.M)
 
 
-def _page_flags(template: Template, ram: Sequence[tuple[int, int]], huge: int, nr_huge: int,
-                rng: np.random.Generator) -> bytes:
-    """An npz: segments that repeat one pageblock each, hugetlb pages first where there are whole pageblocks."""
+def _page_flags(
+    template: Template, ram: Sequence[tuple[int, int]], huge: int, nr_huge: int, rng: np.random.Generator
+) -> bytes:
+    """An npz: segments that repeat one pageblock each; hugetlb pages in the first whole pageblocks."""
     page = template.kernel.page_size
     extents = np.array([(-(-low // page), high // page) for low, high in ram], np.uint64)
     extents = extents[extents[:, 1] > extents[:, 0]]
@@ -304,28 +325,46 @@ def _page_flags(template: Template, ram: Sequence[tuple[int, int]], huge: int, n
         which[np.flatnonzero(whole)[:nr_huge]] = NR_STAMPS
     codes = stamps[which].reshape(-1)
     sink = io.BytesIO()
-    np.savez_compressed(sink, ram=extents, flag_values=values,
-                        flag_code=np.concatenate([codes[low:high] for low, high in extents.tolist()]))  # fmt: skip
+    np.savez_compressed(
+        sink,
+        ram=extents,
+        flag_values=values,
+        flag_code=np.concatenate([codes[low:high] for low, high in extents.tolist()]),
+    )
     return sink.getvalue()
 
 
 #: A part's name, and its member in a .mmsnap.
 _MEMBERS = {
-    "iomem": "proc/iomem.txt", "zoneinfo": "proc/zoneinfo.txt", "vmstat": "proc/vmstat.txt",
-    "meminfo": "proc/meminfo.txt", "sys-memory-blocks": "sys/memory-blocks.txt", "hugepages": "sys/hugepages.txt",
-    "hugetlb_optimize_vmemmap": "proc/hugetlb_optimize_vmemmap.txt", "dmesg": "dmesg-memory.txt",
-    "kernel": "kernel.txt", "getconf": "getconf.txt",
-}  # fmt: skip
+    "iomem": "proc/iomem.txt",
+    "zoneinfo": "proc/zoneinfo.txt",
+    "vmstat": "proc/vmstat.txt",
+    "meminfo": "proc/meminfo.txt",
+    "sys-memory-blocks": "sys/memory-blocks.txt",
+    "hugepages": "sys/hugepages.txt",
+    "hugetlb_optimize_vmemmap": "proc/hugetlb_optimize_vmemmap.txt",
+    "dmesg": "dmesg-memory.txt",
+    "kernel": "kernel.txt",
+    "getconf": "getconf.txt",
+}
 
 
 def _zipped(template: Template, parts: dict[str, str], flags: bytes | None) -> bytes:
     capture, sink = template.capture, io.BytesIO()
-    manifest = {"format": 1, "tool": f"workbench fleet {__version__}", "generated": True,
-                "made_from": template.name, "release": capture.release, "arch": capture.arch,
-                "page_size": template.kernel.page_size}  # fmt: skip
+    manifest = {
+        "format": 1,
+        "tool": f"workbench fleet {__version__}",
+        "generated": True,
+        "made_from": template.name,
+        "release": capture.release,
+        "arch": capture.arch,
+        "page_size": template.kernel.page_size,
+    }
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in [("manifest.json", json.dumps(manifest)),
-                              *((_MEMBERS[part], text) for part, text in sorted(parts.items()))]:  # fmt: skip
+        for name, content in [
+            ("manifest.json", json.dumps(manifest)),
+            *((_MEMBERS[part], text) for part, text in sorted(parts.items())),
+        ]:
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
         if flags is not None:
             archive.writestr(zipfile.ZipInfo("pages.npz"), flags, zipfile.ZIP_STORED)

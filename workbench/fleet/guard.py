@@ -1,8 +1,8 @@
 """A process of its own for what strangers sent: one capture at a time, with a time and a memory limit.
 
-A capture that takes too long, or that ends the process, costs its row and a new process, and nothing else. The
-process is started as a plain child, not by ``multiprocessing``: workers of Dask may have no children of that
-kind. Answers come back as JSON: nothing is unpickled.
+A capture that takes too long, or that ends the process, costs its row and a new process, and nothing else.
+The process is started as a plain child, not by ``multiprocessing``: workers of Dask may have no children of
+that kind. Answers come back as JSON: nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Connection, Pipe
 
@@ -52,12 +51,20 @@ class Guard:
         here, there = Pipe()
         with there:
             os.set_inheritable(there.fileno(), True)
-            env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
-                   "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # fmt: skip
+            env = {
+                **os.environ,
+                "OPENBLAS_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            }
             self._child = subprocess.Popen(
-                [sys.executable, *CHILD, str(there.fileno())], env=env, pass_fds=[there.fileno()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                [sys.executable, *CHILD, str(there.fileno())],
+                env=env,
+                pass_fds=[there.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         self._link = here
         try:
             here.send_bytes(json.dumps({"options": self.options.to_dict(), "memory": MEMORY_BYTES}).encode())
@@ -115,6 +122,3 @@ def _limit_memory(nr_bytes: int) -> None:
         wanted = now + nr_bytes
         resource.setrlimit(resource.RLIMIT_AS, (wanted if hard < 0 else min(wanted, hard), hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-Ask = Callable[[Found], Seen]

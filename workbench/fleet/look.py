@@ -26,9 +26,12 @@ from workbench.scenario import nr_pages_of
 NO_MIX = "no page flags in the capture, so that its page mix is not known"
 #: Page types by what they are called in ``page_mix``: the group that most pages of RAM are in.
 GROUPS = {
-    "free": ("buddy", "offline"), "anon": ("anon",), "file": ("file", "shmem"), "hugetlb": ("hugetlb",),
+    "free": ("buddy", "offline"),
+    "anon": ("anon",),
+    "file": ("file", "shmem"),
+    "hugetlb": ("hugetlb",),
     "kernel": ("slab", "pgtable", "memmap", "reserved", "zero", "mapped", "unknown/kernel"),
-}  # fmt: skip
+}
 #: Ends of the size classes, in GiB.
 SIZES = (4, 16, 64, 256, 1024)
 
@@ -38,7 +41,7 @@ class Options:
     """What is asked of each capture.
 
     ``pinned`` is a number of pages or a share of RAM such as ``"0.1%"``, in naturally aligned runs of
-    ``run_pages``; ``designs`` are names of the registry; where it is empty, all of them without their variants.
+    ``run_pages``; ``designs`` are names of the registry, where it is empty all of them without variants.
     """
 
     designs: Sequence[str] = ()
@@ -81,8 +84,12 @@ def look(found: Found, options: Options) -> Seen:
             mix, lack = page_mix(capture, machine)
             static = _answer(machine, mix, lack, "static", options)
             answers = [_answer(machine, mix, lack, name, options) for name in options.designs]
-            return Seen(found.name, static_bytes=sum(static["parts"].values()),
-                        facts=facts_of(capture, machine, mix), answers=answers)  # fmt: skip
+            return Seen(
+                found.name,
+                static_bytes=sum(static["parts"].values()),
+                facts=facts_of(capture, machine, mix),
+                answers=answers,
+            )
     except InputError as error:
         why = str(error)
     except MemoryError:
@@ -95,7 +102,7 @@ def look(found: Found, options: Options) -> Seen:
         why = f"{type(error).__name__}: {error}"
     for name in (path, found.path):
         why = why.replace(printable(name), found.name) if name else why
-    return Seen(found.name, printable(why))
+    return Seen(found.name, printable(why.removeprefix(f"{found.name}: ")))
 
 
 def page_mix(capture: Capture, machine: Machine) -> tuple[PageMix | None, str]:
@@ -110,14 +117,16 @@ def facts_of(capture: Capture, machine: Machine, mix: PageMix | None) -> dict[st
     """A capture's columns; COLUMNS in ``table`` says what each is."""
     kernel, counter = machine.kernel, sum(machine.counter) if machine.counter else None
     version = re.match(r"\d+\.\d+", capture.release or "")
-    pages = {kind: sum(nr << order for order, nr in orders.items())
-             for kind, orders in (mix.folios if mix else {}).items()}  # fmt: skip
+    pages = {
+        kind: sum(nr << order for order, nr in orders.items())
+        for kind, orders in (mix.folios if mix else {}).items()
+    }
     return {
         "generated": is_generated(capture),
         "release": capture.release,
         "arch": kernel.arch,
         "page_size": kernel.page_size,
-        "kernel": f"{version[0] if version else 'unknown'}, {kernel.arch}, {kernel.page_size >> 10} KiB pages",
+        "kernel": f"{version[0] if version else '?'}, {kernel.arch}, {kernel.page_size >> 10} KiB pages",
         "ram_bytes": machine.ram_bytes,
         "size": size_class(machine.ram_bytes),
         "nr_nodes": len(machine.nodes),
@@ -166,7 +175,14 @@ def mix_class(pages: Mapping[str, int]) -> str:
 def _answer(machine: Machine, mix: PageMix | None, lack: str, name: str, options: Options) -> dict[str, Any]:
     """One design on one machine: its parts, or why there are none."""
     design = designs.get(name)
-    found: dict[str, Any] = {"design": name, "error": "", "nr_pinned": 0, "exact": False, "notes": "", "parts": {}}
+    found: dict[str, Any] = {
+        "design": name,
+        "error": "",
+        "nr_pinned": 0,
+        "exact": False,
+        "notes": "",
+        "parts": {},
+    }
     if mix is None and design.uses_page_mix:
         return found | {"error": lack}
     nr = nr_pages_of(options.pinned, machine.nr_pages_ram)
@@ -174,7 +190,14 @@ def _answer(machine: Machine, mix: PageMix | None, lack: str, name: str, options
     try:
         if nr > machine.nr_pages_ram:
             raise InputError(f"{nr} pinned pages, but it has {machine.nr_pages_ram} pages of RAM")
-        print_ = design.footprint(Setting(machine, population, pfnmaps.get(options.pfn_map), mix=mix or ""))
+        footprint = design.footprint(
+            Setting(machine, population, pfnmaps.get(options.pfn_map), mix=mix or "")
+        )
     except InputError as error:
         return found | {"error": str(error)}
-    return found | {"nr_pinned": nr, "exact": print_.exact, "notes": "; ".join(print_.notes), "parts": dict(print_.parts)}
+    return found | {
+        "nr_pinned": nr,
+        "exact": footprint.exact,
+        "notes": "; ".join(footprint.notes),
+        "parts": dict(footprint.parts),
+    }

@@ -86,9 +86,9 @@ def fleet(
     workers : int, optional
         Processes of "processes"; as many as CPUs.
     out : path, optional
-        A Parquet file instead of a DataFrame. A fleet that was interrupted goes on where it stopped, if neither
-        the captures nor the question nor the workbench changed; captures that took too long or ended their
-        worker are tried again.
+        A Parquet file instead of a DataFrame. A fleet that was interrupted goes on where it stopped, if
+        neither the captures nor the question nor the workbench changed; captures that took too long or ended
+        their worker are tried again.
     limit_s : float
         Seconds that one capture may take, "in-process" left out.
     progress : callable, optional
@@ -131,8 +131,10 @@ def fleet(
 
     if out is None:
         if len(found) * len(options.designs) > MAX_ROWS:
-            raise InputError(f"{len(found)} captures for {len(options.designs)} designs are too many rows for a "
-                             f"DataFrame (at most {MAX_ROWS}): give out=FILE.parquet")  # fmt: skip
+            raise InputError(
+                f"{len(found)} captures for {len(options.designs)} designs are too many rows for a "
+                f"DataFrame (at most {MAX_ROWS}): give out=FILE.parquet"
+            )
         tables = {nr: store.of_bytes(rows) for nr, rows in results(set())}
         return _frame([tables[nr] for nr in range(len(tables))], len(found), start, engine)
     parts = _Parts(Path(out), options, batches)
@@ -160,8 +162,12 @@ def _frame(tables: list[Any], nr: int, start: float, engine: str) -> pd.DataFram
 def _failed(tables: Sequence[Any]) -> list[dict[str, str]]:
     import pyarrow.compute as pc
 
-    rows = [row for table in tables if int(table.schema.metadata[b"failed"])
-            for row in table.filter(pc.is_null(table["design"])).select(["capture", "error"]).to_pylist()]
+    rows = [
+        row
+        for table in tables
+        if int(table.schema.metadata[b"failed"])
+        for row in table.filter(pc.is_null(table["design"])).select(["capture", "error"]).to_pylist()
+    ]
     return [{"capture": row["capture"], "reason": row["error"]} for row in rows]
 
 
@@ -177,11 +183,18 @@ class _Parts:
         listing = hashlib.sha256()
         for batch in batches:
             for one in batch.captures:
-                listing.update("\0".join((one.name, one.path, one.where, one.stamp, "")).encode("utf-8", "replace"))
+                listing.update(
+                    "\0".join((one.name, one.path, one.where, one.stamp, "")).encode("utf-8", "replace")
+                )
             listing.update(b"\n")
-        self.about = {"format": FORMAT, "workbench": __version__, "source": source_sha256(),
-                      "options": options.to_dict(), "captures": sum(len(b.captures) for b in batches),
-                      "listing_sha256": listing.hexdigest()}  # fmt: skip
+        self.about = {
+            "format": FORMAT,
+            "workbench": __version__,
+            "source": source_sha256(),
+            "options": options.to_dict(),
+            "captures": sum(len(b.captures) for b in batches),
+            "listing_sha256": listing.hexdigest(),
+        }
         self.done: set[int] = set()
 
     @contextlib.contextmanager
@@ -225,7 +238,11 @@ class _Parts:
             counts = _counts(_schema(path))
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
             return False
-        return nr < len(self.batches) and counts["captures"] == len(self.batches[nr].captures) and not counts["again"]
+        return (
+            nr < len(self.batches)
+            and counts["captures"] == len(self.batches[nr].captures)
+            and not counts["again"]
+        )
 
     def add(self, nr: int, rows: bytes) -> None:
         """Keep a batch."""
@@ -235,7 +252,7 @@ class _Parts:
         return self.folder / f"{nr:07d}.arrow"
 
     def finish(self) -> list[dict[str, str]]:
-        """Write the Parquet file in row groups, put it into place, remove the parts; the captures that failed."""
+        """Write the Parquet file in row groups, put it into place, remove the parts; what failed."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -302,9 +319,9 @@ def summary(table: pd.DataFrame | str | os.PathLike[str], by: str | None = None)
     Returns
     -------
     DataFrame
-        design, captures (with an answer), unknown (without), then of saved_percent, in percent of RAM: min, p05,
-        p25, median, p75, p95, max (linear between two captures); more (captures on which the design takes
-        more than ``static``), saved_bytes (over the whole fleet).
+        design, captures (with an answer), unknown (without), then of saved_percent, in percent of RAM: min,
+        p05, p25, median, p75, p95, max (linear between two captures); more (captures on which the design
+        takes more than ``static``), saved_bytes (over the whole fleet).
     """
     import pandas as pd
 
@@ -318,9 +335,16 @@ def summary(table: pd.DataFrame | str | os.PathLike[str], by: str | None = None)
     for key, own in frame.groupby(keys, sort=False):
         known = own["saved_percent"].astype(float).dropna()
         quantiles = known.quantile(list(QUANTILES.values())) if len(known) else [None] * len(QUANTILES)
-        rows.append({**dict(zip(keys, key, strict=True)), "captures": len(known), "unknown": len(own) - len(known),
-                     **dict(zip(QUANTILES, quantiles, strict=True)), "more": int((known < 0).sum()),
-                     "saved_bytes": int(own["saved_bytes"].dropna().sum())})  # fmt: skip
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "captures": len(known),
+                "unknown": len(own) - len(known),
+                **dict(zip(QUANTILES, quantiles, strict=True)),
+                "more": int((known < 0).sum()),
+                "saved_bytes": int(own["saved_bytes"].dropna().sum()),
+            }
+        )
     names = [*keys, "captures", "unknown", *QUANTILES, "more", "saved_bytes"]
     found = pd.DataFrame(rows, columns=names)
     return found.sort_values(by, kind="stable", key=_in_order, ignore_index=True) if by else found

@@ -1,4 +1,4 @@
-"""The table of a fleet: one row for each capture and design; a capture that failed is one row with its reason.
+"""The table of a fleet: a row for each capture and design; a capture that failed is one row with its reason.
 
 Every column, in order:
 
@@ -50,18 +50,38 @@ def _fixed() -> Any:
     import pyarrow as pa
 
     text, whole, yes = pa.string(), pa.int64(), pa.bool_()
-    facts = [("generated", yes), ("release", text), ("arch", text), ("page_size", whole), ("kernel", text),
-             ("ram_bytes", whole), ("size", text), ("nr_nodes", whole), ("nr_sections", whole),
-             ("memmap_pages", whole), ("counter_pages", whole), ("page_mix", text), ("nr_folios", whole),
-             *((f"{BYTES}{kind}", whole) for kind in TYPES if kind != "nopage")]  # fmt: skip
-    answer = [("pfn_map", text), ("nr_pinned", whole), ("run_pages", whole), ("total_bytes", whole),
-              ("saved_bytes", whole), ("saved_percent", pa.float64()), ("bytes_per_page", pa.float64()),
-              ("exact", yes), ("notes", text)]  # fmt: skip
+    facts = [
+        ("generated", yes),
+        ("release", text),
+        ("arch", text),
+        ("page_size", whole),
+        ("kernel", text),
+        ("ram_bytes", whole),
+        ("size", text),
+        ("nr_nodes", whole),
+        ("nr_sections", whole),
+        ("memmap_pages", whole),
+        ("counter_pages", whole),
+        ("page_mix", text),
+        ("nr_folios", whole),
+        *((f"{BYTES}{kind}", whole) for kind in TYPES if kind != "nopage"),
+    ]
+    answer = [
+        ("pfn_map", text),
+        ("nr_pinned", whole),
+        ("run_pages", whole),
+        ("total_bytes", whole),
+        ("saved_bytes", whole),
+        ("saved_percent", pa.float64()),
+        ("bytes_per_page", pa.float64()),
+        ("exact", yes),
+        ("notes", text),
+    ]
     return pa.schema([("capture", text), ("error", text), ("design", text), *facts, *answer])
 
 
 def rows_of(seen: Sequence[Seen], options: Options) -> bytes:
-    """A batch's rows as an Arrow file, whose metadata count captures, failed ones, and those worth a new try."""
+    """A batch's rows as an Arrow file; its metadata count captures, failed ones, and those to try again."""
     import pyarrow as pa
 
     rows = [row for one in seen for row in _rows(one, options)]
@@ -71,10 +91,17 @@ def rows_of(seen: Sequence[Seen], options: Options) -> bytes:
     for name in parts:
         schema = schema.append(pa.field(PART + name, pa.int64()))
         missing = [0 if "parts" in row else None for row in rows]
-        columns.append(pa.array([row.get("parts", {}).get(name, none)
-                                 for row, none in zip(rows, missing, strict=True)], pa.int64()))  # fmt: skip
-    counts = {"captures": str(len(seen)), "failed": str(sum(bool(one.reason) for one in seen)),
-              "again": str(sum(one.again for one in seen))}  # fmt: skip
+        columns.append(
+            pa.array(
+                [row.get("parts", {}).get(name, none) for row, none in zip(rows, missing, strict=True)],
+                pa.int64(),
+            )
+        )
+    counts = {
+        "captures": str(len(seen)),
+        "failed": str(sum(bool(one.reason) for one in seen)),
+        "again": str(sum(one.again for one in seen)),
+    }
     table = pa.table(columns, schema=schema.with_metadata(counts))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
@@ -89,14 +116,23 @@ def _rows(seen: Seen, options: Options) -> list[dict[str, Any]]:
     base = seen.static_bytes
     found = []
     for answer in seen.answers:
-        row = {"capture": seen.capture, **seen.facts, "design": answer["design"], "pfn_map": options.pfn_map,
-               "run_pages": options.run_pages}  # fmt: skip
+        row = {
+            "capture": seen.capture,
+            **seen.facts,
+            "design": answer["design"],
+            "pfn_map": options.pfn_map,
+            "run_pages": options.run_pages,
+        }
         found.append(row)
         if answer["error"]:
             row["error"] = answer["error"]
             continue
         total = sum(answer["parts"].values())
         row |= {name: answer[name] for name in ("nr_pinned", "exact", "notes", "parts")}
-        row |= {"total_bytes": total, "saved_bytes": base - total, "bytes_per_page": total * page / ram if ram else 0.0,
-                "saved_percent": 100 * (base - total) / ram if ram else 0.0}  # fmt: skip
+        row |= {
+            "total_bytes": total,
+            "saved_bytes": base - total,
+            "bytes_per_page": total * page / ram if ram else 0.0,
+            "saved_percent": 100 * (base - total) / ram if ram else 0.0,
+        }
     return found

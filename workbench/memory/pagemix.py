@@ -147,7 +147,7 @@ def mix_for(machine: Machine, name: str | PageMix = "") -> tuple[PageMix, str]:
     """The page mix of a machine, and a note on whose it is.
 
     ``name`` is one of ``ASSUMED``, shares such as ``"anon:9=40,file:0=10"``, a capture, or a mix that was
-    counted on this machine. Without one it is the machine's own, where it is a capture
+    counted on this very machine. Without one it is the machine's own, where it is a capture
     with page flags, else that of ``STAND_IN``.
     """
     if isinstance(name, PageMix):
