@@ -22,9 +22,8 @@ def fleet_savings(table: pd.DataFrame) -> go.Figure:
     Parameters
     ----------
     table : DataFrame
-        As ``fleet.summary()`` returns it: ``design``, ``captures``, ``unknown``, ``min``, ``p05``, ``p25``,
-        ``median``, ``p75``, ``p95``, ``max``, ``more``, ``saved_bytes``; with a first column before ``design``
-        for the groups. Designs that no capture answers are left out.
+        As ``fleet.summary()`` returns it; a column before ``design`` holds the groups. Designs that no
+        capture answers are left out.
     """
     known = table[table["captures"] > 0]
     if known.empty:
@@ -33,7 +32,7 @@ def fleet_savings(table: pd.DataFrame) -> go.Figure:
     spread = known[(known["min"] != 0) | (known["max"] != 0)]["design"]
     alike = [name for name in dict.fromkeys(known["design"]) if name not in set(spread)]
     shown = known if spread.empty else known[known["design"].isin(spread)]
-    groups = [("", shown)] if by is None else [(str(name), rows) for name, rows in shown.groupby(by, sort=False)]
+    groups = [(str(name), rows) for name, rows in shown.groupby(by, sort=False)] if by else [("", shown)]
     largest = sorted((_nr(rows) for _, rows in groups), reverse=True)[:MAX_GROUPS]
     groups = [group for group in groups if _nr(group[1]) >= largest[-1]][:MAX_GROUPS]
     heights = [_ROW * len(rows) + 8 for _, rows in groups]
@@ -54,14 +53,15 @@ def fleet_savings(table: pd.DataFrame) -> go.Figure:
                            "xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "y": domain[1],
                            "yanchor": "bottom"})
     nr = sum(_nr(rows) for _, rows in known.groupby(by)) if by else _nr(known)
-    below = "box: middle half of the machines; whiskers: 5 % to 95 %; marks: least and most; in numbers: median"
+    below = "box: middle half of the machines; whiskers: 5 to 95 %; marks: least and most; in numbers: median"
     if alike and len(alike) < known["design"].nunique():
-        below += f". As today on every machine: {', '.join(alike)}"
+        below += f". No difference on any machine: {', '.join(alike)}"
     if by and known[by].nunique() > len(groups):
         below += f". {known[by].nunique() - len(groups)} smaller groups are not shown"
-    top = 72 if by else 52
-    return dressed(f"Saved against today's memmap, over {nr:,} captures",
-                   sum(heights) + _HEAD * len(heights) + top + 20, data, file="fleet-savings", showlegend=False,
+    top = 82 if by else 52
+    height = sum(heights) + _HEAD * len(heights) + top + 20
+    return dressed(f"Saved against today's memmap, over {nr:,} captures", height, data, file="fleet-savings",
+                   showlegend=False,
                    below=wrapped(below), annotations=titles, margin={"l": 8, "r": 16, "t": top, "b": 8},
                    alt="Boxes: distribution over machines of the bytes that each design saves, in % of RAM",
                    **layout)

@@ -22,9 +22,9 @@ from workbench import __version__
 from workbench.errors import InputError
 from workbench.fleet import engines
 from workbench.fleet.engines import Batch
-from workbench.fleet.find import Found, find
+from workbench.fleet.captures import Found, find
 from workbench.fleet.guard import LIMIT_S
-from workbench.fleet.look import Options
+from workbench.fleet.answers import Options
 from workbench.sweep import store
 from workbench.sweep.engines import source_sha256
 
@@ -75,7 +75,7 @@ def fleet(
     Parameters
     ----------
     where : path, glob or fsspec URL
-        See :mod:`workbench.fleet.find`.
+        See :mod:`workbench.fleet.captures`.
     designs : sequence of str
         Names of ``designs.registry()``; all designs, without their variants, if there are none.
     pinned : int or str
@@ -352,7 +352,7 @@ def summary(table: pd.DataFrame | str | os.PathLike[str], by: str | None = None)
 
 def _in_order(groups: pd.Series) -> pd.Series:
     """Size classes by size; all other groups by name."""
-    from workbench.fleet.look import SIZES, size_class
+    from workbench.fleet.answers import SIZES, size_class
 
     order = [size_class((size << 30) - 1) for size in SIZES] + [size_class(SIZES[-1] << 30)]
     return groups.map(lambda name: f"{order.index(name)}" if name in order else name)

@@ -38,7 +38,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.fleet.look import Options, Seen
+from workbench.fleet.answers import Options, Seen
 from workbench.memory.pageflags import TYPES
 from workbench.scenario import PART
 

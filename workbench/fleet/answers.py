@@ -15,7 +15,7 @@ from typing import Any
 from workbench import designs, pfnmaps
 from workbench.designs.base import Setting
 from workbench.errors import InputError, printable
-from workbench.fleet.find import Found, local_file
+from workbench.fleet.captures import Found, local_file
 from workbench.memory.capture import Capture, load_capture
 from workbench.memory.machine import Machine
 from workbench.memory.pageflags import TYPES, PageFlags
