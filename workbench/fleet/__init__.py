@@ -10,9 +10,9 @@ import sys
 import types
 from typing import Any
 
+from workbench.fleet.answers import Options, Seen, look
 from workbench.fleet.captures import Found, find
 from workbench.fleet.generator import generate
-from workbench.fleet.answers import Options, Seen, look
 from workbench.fleet.run import GROUPS, QUANTILES, Done, fleet, read, summary
 
 __all__ = [

@@ -15,9 +15,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 from workbench.errors import InputError
+from workbench.fleet.answers import Options, look
 from workbench.fleet.captures import Found
 from workbench.fleet.guard import LIMIT_S, Guard
-from workbench.fleet.answers import Options, look
 from workbench.fleet.table import rows_of
 
 Rows = Generator[tuple[int, bytes], None, None]  # a batch's number, and its rows as an Arrow file

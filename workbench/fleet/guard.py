@@ -17,8 +17,8 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection, Pipe
 
 from workbench.errors import InputError
-from workbench.fleet.captures import Found
 from workbench.fleet.answers import Options, Seen, look
+from workbench.fleet.captures import Found
 
 LIMIT_S = 30.0  # for one capture; assumed: a real one of 24 GiB takes 0.2 s
 MEMORY_BYTES = 4 << 30  # beyond what Python, numpy and the workbench take at the start; assumed

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from workbench import __version__
 from workbench.errors import InputError
 from workbench.fleet import engines
-from workbench.fleet.engines import Batch
-from workbench.fleet.captures import Found, find
-from workbench.fleet.guard import LIMIT_S
 from workbench.fleet.answers import Options
+from workbench.fleet.captures import Found, find
+from workbench.fleet.engines import Batch
+from workbench.fleet.guard import LIMIT_S
 from workbench.sweep import store
 from workbench.sweep.engines import source_sha256
 

@@ -100,6 +100,8 @@ def _input(file: str, place: str | None = None) -> Iterator[None]:
         raise InputError("may not be read by this user", file=file, place=place) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=file, place=place) from None
+    except MemoryError:
+        raise InputError("needs more memory than there is", file=file, place=place) from None
     except Exception as error:  # broken zips and headers raise some fifteen kinds
         what = f"{error}" or type(error).__name__
         raise InputError(f"damaged or not what its name says: {what}", file=file, place=place) from None
