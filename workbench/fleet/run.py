@@ -1,20 +1,21 @@
 """``fleet()``: from a place full of captures to a table, and from the table to a distribution.
 
-A million captures, on paper. Measured: 5,000 generated captures of 7 KB (each of 1,000 five times) for 14 designs
-in two processes of a 2-core virtual machine, which others kept busy with three more processes per core: 165 s, 30
-captures a second. CPU for each capture: 11 ms in a process that looks, 1 ms in the one that collects; at most
-95 MB in each of the former, 170 MB in the latter. A real capture of 24 GiB (444 KB) takes longer, about 0.2 s.
+A million captures, on paper. Measured: 5,000 generated captures of 7 KB (1,000, each five times) for 14
+designs in two processes of a 2-core virtual machine, busy with other work too (load average 7 to 9): 165 s, 30
+captures a second. CPU for each capture: 11 ms in a process that looks, 1 ms in the one that collects; memory: at
+most 95 MB in each of the former, 170 MB in the latter. A real capture of 24 GiB (444 KB) takes 0.1 s.
 
-* CPU: 12,000 s; on two idle cores 1 h 40 min, on 64 cores 3 to 4 min. The collecting process alone needs 1,000 s
-  with "processes", which keeps 11 of them busy. Beyond, Dask: there workers make the tables, and it only writes.
-* Memory of the collecting process: 310 bytes for each name in the list of captures, 0.3 GB in all; a batch has a
-  few hundred KB. Of each worker: 0.1 GB, and 4 GiB at the most (``guard.MEMORY_BYTES``) where a capture asks for it.
-* Disk: 1.2 KB for each capture in parts while it runs (1.2 GB), of which Parquet makes 0.4 KB at most (0.4 GB,
-  14 million rows). ``summary`` reads three columns of them, 0.5 GB.
-* Batches: 100 captures, 1 s of work, 10,000 tasks; Dask takes 2 ms for each. One thread for each worker
-  (``dask worker --nworkers N --nthreads 1``), and memory for the guard, which is a child of the worker and not
-  counted by Dask: ``--memory-limit`` 1 GiB below what the worker may take. The captures must be seen there under
-  the same paths, or lie at a URL; listing a folder of a million takes half a minute.
+* CPU: 12,000 s; on two idle cores 1 h 40 min, on 64 cores 3 to 4 min. With "processes" the collecting process
+  alone needs 1,000 s, and keeps 11 others busy. Beyond, Dask: its workers make the tables, and this process
+  only writes them.
+* Memory of the collecting process: 310 bytes for each name in the list of captures, 0.3 GB in all. Of each
+  worker: 0.1 GB, and 4 GiB at most (``guard.MEMORY_BYTES``) where a capture asks for it.
+* Disk: 1.2 KB for each capture in parts while it runs (1.2 GB), of which Parquet makes 0.4 KB (0.4 GB,
+  14 million rows). ``summary`` reads three of the columns: some 0.5 GB of memory.
+* Batches: 100 captures, 1 s of work; 10,000 tasks, 2 ms of Dask's time for each. One thread for each worker
+  (``dask worker ADDRESS --nworkers N --nthreads 1``). The guard is a child of the worker, whose memory Dask does
+  not count: leave room for it. The captures must be there under the same paths, or lie at a URL; to list a
+  folder of a million takes half a minute.
 """
 
 from __future__ import annotations
