@@ -208,6 +208,17 @@ def test_a_capture_that_needs_more_memory_than_it_may_is_a_row(tmp_path, monkeyp
     assert row["error"].endswith("needs more memory than there is") and pd.isna(row["design"])
 
 
+def test_what_a_slow_capture_left_in_a_temporary_folder_goes(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "all.tar", "w") as archive:
+        archive.write(written(tmp_path, 1), "one.mmsnap")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(guard, "CHILD", child(
+        "import workbench.fleet.answers as a; a.load_capture = lambda path: [open(path), time.sleep(60)]"))
+    (row,) = fleet(f"zip://::{tmp_path}/all.tar", workers=1, limit_s=3).to_dict("records")
+    assert row["error"] == "took longer than 3 s" and not list((tmp_path / "tmp").iterdir())
+
+
 def test_a_worker_that_cannot_start_is_one_error(tmp_path, monkeypatch):
     written(tmp_path, 1)
     monkeypatch.setattr(guard, "CHILD", ("-c", "raise SystemExit(3)"))

@@ -46,10 +46,11 @@ def processes(batches: Iterator[Batch], options: Options, workers: int, limit_s:
     def work(batch: Batch) -> bytes:
         guard = idle.get()
         try:
-            return rows_of([guard.ask(found) for found in batch.captures], options)
+            return rows_of([guard.ask(found) for found in batch.captures if not over.is_set()], options)
         finally:
             idle.put(guard)
 
+    over = threading.Event()
     running: dict[Future[bytes], int] = {}
     pool = ThreadPoolExecutor(workers)
     try:
@@ -60,8 +61,11 @@ def processes(batches: Iterator[Batch], options: Options, workers: int, limit_s:
         while running:
             yield from _done(running)
     finally:
+        over.set()
         for future in running:
             future.cancel()
+        for guard in guards:
+            guard.kill()
         pool.shutdown(wait=True)
         for guard in guards:
             guard.close()

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict
 from multiprocessing.connection import Connection, Pipe
 
@@ -32,6 +34,7 @@ class Guard:
 
     def __init__(self, options: Options, limit_s: float = LIMIT_S):
         self.options, self.limit_s = options, limit_s
+        self._folder = ""  # its temporary files, also those that it can no longer remove itself
         self._child: subprocess.Popen[bytes] | None = None
         self._link: Connection | None = None
 
@@ -49,12 +52,14 @@ class Guard:
 
     def _start(self) -> Connection:
         here, there = Pipe()
+        self._folder = tempfile.mkdtemp(prefix="workbench-fleet-")
         with there:
             os.set_inheritable(there.fileno(), True)
             env = {
                 **os.environ,
                 "OPENBLAS_NUM_THREADS": "1",
                 "OMP_NUM_THREADS": "1",
+                "TMPDIR": self._folder,
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             }
             self._child = subprocess.Popen(
@@ -95,7 +100,13 @@ class Guard:
         if self._child is not None:
             self._child.kill()
             self._child.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._link = self._child = None
+
+    def kill(self) -> None:
+        """End the process from another thread than the one that asks, which then learns of it."""
+        if (child := self._child) is not None:
+            child.kill()
 
 
 def serve(fd: str) -> None:
