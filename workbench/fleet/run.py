@@ -3,7 +3,8 @@
 A million captures, on paper. Measured: 5,000 generated captures of 7 KB (1,000, each five times) for 14
 designs in two processes of a 2-core virtual machine, busy with other work too (load average 7 to 9): 165 s,
 30 captures a second. CPU for each capture: 11 ms in a process that looks, 1 ms in the one that collects;
-memory: at most 95 MB in each of the former, 170 MB in the latter. A real capture of 24 GiB (444 KB) takes 0.1 s.
+memory: at most 95 MB in each of the former, 170 MB in the latter. A real capture of 24 GiB (444 KB) takes
+0.1 s.
 
 * CPU: 12,000 s; on two idle cores 1 h 40 min, on 64 cores 3 to 4 min. With "processes" the collecting process
   alone needs 1,000 s, and keeps 11 others busy. Beyond, Dask: its workers make the tables, and this process
@@ -14,8 +15,8 @@ memory: at most 95 MB in each of the former, 170 MB in the latter. A real captur
   14 million rows). ``summary`` reads three of the columns: some 0.5 GB of memory.
 * Batches: 100 captures, 1 s of work; 10,000 tasks, 2 ms of Dask's time for each. One thread for each worker
   (``dask worker ADDRESS --nworkers N --nthreads 1``). The guard is a child of the worker, whose memory Dask
-  does not count: leave room for it. The captures must be there under the same paths, or lie at a URL; to list a
-  folder of a million takes half a minute.
+  does not count: leave room for it. The captures must be there under the same paths, or lie at a URL; to list
+  a folder of a million takes half a minute.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m workbench.render", description="Run notebooks; write the site, or what they store.",
         epilog="example: python -m workbench.render --out site")
     parser.add_argument("notebook", nargs="*", type=Path, help="these only (default: all of --notebooks)")
-    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="folder with the notebooks")
+    parser.add_argument("--notebooks", type=Path,
+                        help="folder with the notebooks (default: notebooks, and pages of the explorers)")
     parser.add_argument("--out", type=Path, default=Path("site"), help="folder to write (default: site)")
     parser.add_argument("--jobs", type=int, default=JOBS,
                         help=f"notebooks to run at a time (default: {JOBS})")
@@ -35,11 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             written = gallery.build(Path.cwd())
             print(f"render: {len(written)} pictures in {gallery.FOLDER}", file=sys.stderr)
             return 0
-        paths = args.notebook or notebooks(args.notebooks)
+        paths = args.notebook or notebooks(args.notebooks or Path("notebooks"))
         if args.in_place:
             in_place(paths, jobs=args.jobs)
         else:
-            site(paths, args.out, jobs=args.jobs, with_explorers=not args.notebook)
+            site(paths, args.out, jobs=args.jobs, with_explorers=not (args.notebook or args.notebooks))
             print(f"render: wrote {args.out / 'index.html'}", file=sys.stderr)
         return 0
     except RenderError as error:
