@@ -59,7 +59,7 @@ def values_of(thing) -> st.SearchStrategy:
 
 @pytest.mark.parametrize("cls", EXPLORERS, ids=lambda cls: cls.__name__)
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_every_state_comes_back_from_json_and_from_its_line(cls, data):
     explorer = one(cls)
     wanted = {name: data.draw(values_of(thing), label=name) for name, thing in explorer.controls.items()}

@@ -205,7 +205,7 @@ def test_a_capture_that_needs_more_memory_than_it_may_is_a_row(tmp_path, monkeyp
     path = max(paths, key=lambda path: path.stat().st_size)  # two million page flags
     monkeypatch.setattr(guard, "MEMORY_BYTES", 1 << 20)
     (row,) = fleet(path, designs=["hvo"], workers=1).to_dict("records")
-    assert row["error"].endswith("needs more memory than there is") and pd.isna(row["design"])
+    assert "needs more memory than" in row["error"] and pd.isna(row["design"])
 
 
 def test_what_a_slow_capture_left_in_a_temporary_folder_goes(tmp_path, monkeypatch):

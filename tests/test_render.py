@@ -389,7 +389,7 @@ def test_a_killed_run_leaves_the_old_site_and_the_next_one_cleans_up(tmp_path):
     render.publish([render.Run(Path("old.ipynb"), notebook("1"))], tmp_path / "site")
     before = {path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()}
     kill = "import os, signal\nfrom workbench.render import pages\n" \
-           "pages._index = lambda entries: os.kill(os.getpid(), signal.SIGKILL)\n"
+           "pages._index = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
     assert in_another_process(kill + PUBLISH, tmp_path).returncode == -9
     assert {path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()} == before
     assert len(list(tmp_path.iterdir())) == 2  # what was begun lies beside it
