@@ -30,6 +30,13 @@ class Resource:
     parent: Resource | None = None
 
 
+def whole(text: str, where: str, base: int = 10) -> int:
+    """A number that a kernel wrote; none of them is 2^64 or more."""
+    if len(text) > 100 or (value := int(text, base)) >= 1 << 64:
+        raise InputError(f"{text[:40]!r} is 2^64 or more; no number in it can be", file=where)
+    return value
+
+
 def _lines(text: str, where: str) -> Iterator[tuple[int, str]]:
     lines = text.split("\n")
     if len(lines) > _MAX_LINES:
@@ -108,7 +115,10 @@ def parse_early_ranges(dmesg: str, where: str = "dmesg") -> list[EarlyRange]:
     [EarlyRange(start=4096, end=651264, node=0, nomap=False)]
     """
     pattern = re.compile(r"\]?\s+node\s+(\d+): \[mem 0x([0-9a-f]+)-0x([0-9a-f]+)\]")
-    ranges = [(int(m[1]), int(m[2], 16), int(m[3], 16)) for m in pattern.finditer(dmesg)]
+    ranges = [
+        (whole(m[1], where), whole(m[2], where, 16), whole(m[3], where, 16))
+        for m in pattern.finditer(dmesg)
+    ]
     for _, first, last in ranges:
         if last < first:
             raise InputError(f"early range {first:#x}-{last:#x} ends before it starts", file=where)
@@ -132,12 +142,12 @@ def parse_memblock(text: str, where: str = "memblock-memory") -> list[EarlyRange
             raise InputError(
                 f"{line[:80]!r} is not 'N: 0xSTART..0xEND NODE FLAGS'", file=where, place=f"line {number}"
             )
-        start, last = int(match[1], 16), int(match[2], 16)
+        start, last = whole(match[1], where, 16), whole(match[2], where, 16)
         if last < start:
             raise InputError(
                 f"range {start:#x}..{last:#x} ends before it starts", file=where, place=f"line {number}"
             )
-        node = int(match[3]) if (match[3] or "x") != "x" else None
+        node = whole(match[3], where) if (match[3] or "x") != "x" else None
         found.append(EarlyRange(start, last + 1, node, "NOMAP" in (match[4] or "")))
     return found
 
@@ -162,17 +172,17 @@ def parse_memory_blocks(text: str, where: str = "sys-memory-blocks") -> MemoryBl
     size = re.search(r"^block_size_bytes:\s*([0-9a-fA-F]+)\s*$", text, re.M)
     if not size:
         return None
-    block_bytes = int(size[1], 16)
+    block_bytes = whole(size[1], where, 16)
     if block_bytes & (block_bytes - 1) or not block_bytes:
         raise InputError(f"block_size_bytes {size[1]} (hex) is not a power of two", file=where)
     blocks: dict[int, int | None] = {}
     for line in re.finditer(r"^memory(\d+)\b(.*)$", text, re.M):
         phys = re.search(r"phys_index=([0-9a-fA-F]+)", line[2])
-        index = int(phys[1], 16) if phys else int(line[1])
+        index = whole(phys[1], where, 16) if phys else whole(line[1], where)
         if index * block_bytes >= 1 << 64:
             raise InputError(f"block {index:#x} of {block_bytes:#x} bytes lies beyond 2^64", file=where)
         node = re.search(r"\bnode=(\d+)", line[2])
-        blocks[index] = int(node[1]) if node else None
+        blocks[index] = whole(node[1], where) if node else None
     ordered = sorted(blocks)
     return MemoryBlocks(block_bytes, tuple(ordered), tuple(blocks[i] for i in ordered))
 
@@ -189,7 +199,7 @@ class Zone:
     managed: int
 
 
-def parse_zoneinfo(text: str) -> list[Zone]:
+def parse_zoneinfo(text: str, where: str = "zoneinfo") -> list[Zone]:
     """The zones that span anything; a zone without a start_pfn (an empty one) is left out."""
     zones = []
     for part in re.split(r"^(?=Node +\d+, zone)", text, flags=re.M):
@@ -199,11 +209,11 @@ def parse_zoneinfo(text: str) -> list[Zone]:
             for key in ("start_pfn", "spanned", "present", "managed")
         }
         start, spanned = found["start_pfn"], found["spanned"]
-        if head and start and spanned and int(spanned[1]):
-            values = {key: int(m[1]) if m else 0 for key, m in found.items()}
+        if head and start and spanned and whole(spanned[1], where):
+            values = {key: whole(m[1], where) if m else 0 for key, m in found.items()}
             zones.append(
                 Zone(
-                    int(head[1]),
+                    whole(head[1], where),
                     head[2],
                     values["start_pfn"],
                     values["spanned"],
@@ -214,7 +224,7 @@ def parse_zoneinfo(text: str) -> list[Zone]:
     return zones
 
 
-def parse_counters(text: str) -> dict[str, int]:
+def parse_counters(text: str, where: str = "counters") -> dict[str, int]:
     """``name value`` or ``name: value kB`` lines (vmstat, meminfo); kB values stay in kB.
 
     Examples
@@ -222,7 +232,12 @@ def parse_counters(text: str) -> dict[str, int]:
     >>> parse_counters("nr_memmap_pages 2\\nMemTotal:  1024 kB")
     {'nr_memmap_pages': 2, 'MemTotal': 1024}
     """
-    return {m[1]: int(m[2]) for m in re.finditer(r"^(\w[\w()]*):?\s+(\d+)(?: kB)?\s*$", text, re.M)}
+    found: dict[str, int] = {}
+    for m in re.finditer(r"^(\w[\w()]*):?\s+(\d+)(?: kB)?\s*$", text, re.M):
+        value = whole(m[2], where)
+        if found.setdefault(m[1], value) != value:
+            raise InputError(f"{m[1]} is there twice, as {found[m[1]]} and as {value}", file=where)
+    return found
 
 
 @dataclass(frozen=True)
@@ -233,15 +248,15 @@ class HugePool:
     nr: int
 
 
-def parse_hugepages(text: str) -> list[HugePool]:
+def parse_hugepages(text: str, where: str = "hugepages") -> list[HugePool]:
     """``hugepages-2048kB nr=64 free=64`` lines; sizes without a count are left out."""
     return [
-        HugePool(int(m[1]) << 10, int(m[2]))
+        HugePool(whole(m[1], where) << 10, whole(m[2], where))
         for m in re.finditer(r"^hugepages-(\d+)kB\b.*?\bnr=(\d+)", text, re.M)
     ]
 
 
-def parse_freed_vmemmap(dmesg: str) -> dict[int, int]:
+def parse_freed_vmemmap(dmesg: str, where: str = "dmesg") -> dict[int, int]:
     """``HugeTLB: 28 KiB vmemmap can be freed for a 2.00 MiB page`` -> {page size: freed bytes}.
 
     Examples
@@ -250,14 +265,15 @@ def parse_freed_vmemmap(dmesg: str) -> dict[int, int]:
     {2097152: 28672}
     """
     unit = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-    pattern = r"HugeTLB: (\d+) KiB vmemmap can be freed for a ([\d.]+) (KiB|MiB|GiB) page"
-    return {round(float(m[2]) * unit[m[3]]): int(m[1]) << 10 for m in re.finditer(pattern, dmesg)}
+    pattern = r"HugeTLB: (\d+) KiB vmemmap can be freed for a (\d{1,6}(?:\.\d+)?) (KiB|MiB|GiB) page"
+    found = re.finditer(pattern, dmesg)
+    return {round(float(m[2]) * unit[m[3]]): whole(m[1], where) << 10 for m in found}
 
 
-def parse_page_ext(dmesg: str) -> int:
+def parse_page_ext(dmesg: str, where: str = "dmesg") -> int:
     """Bytes of page_ext tables that a kernel log reports (mm/page_ext.c page_ext_init(), v6.12), or 0."""
     found = re.search(r"allocated (\d+) bytes of page_ext", dmesg)
-    return int(found[1]) if found else 0
+    return whole(found[1], where) if found else 0
 
 
 @dataclass(frozen=True)
@@ -271,7 +287,7 @@ class Namespace:
     resource: int | None
 
 
-def parse_namespaces(text: str) -> list[Namespace]:
+def parse_namespaces(text: str, where: str = "nd-pfn") -> list[Namespace]:
     """``namespace0.0 mode=fsdax memmap=ram align=2097152 size=... resource=0x...`` lines."""
     found = []
     for line in text.splitlines():
@@ -281,10 +297,10 @@ def parse_namespaces(text: str) -> list[Namespace]:
         field = dict(word.split("=", 1) for word in rest.split() if "=" in word)
         mode = field.get("mode", "raw")
         mapped = mode in ("fsdax", "devdax", "memory", "dax")
-        size, resource = (_number(field.get(key)) for key in ("size", "resource"))
+        size, resource = (_number(field.get(key), where) for key in ("size", "resource"))
         found.append(Namespace(name, mode, field.get("memmap", "ram") if mapped else None, size, resource))
     return found
 
 
-def _number(text: str | None) -> int | None:
-    return int(text, 0) if text and re.fullmatch(r"0x[0-9a-fA-F]+|\d+", text) else None
+def _number(text: str | None, where: str) -> int | None:
+    return whole(text, where, 0) if text and re.fullmatch(r"0x[0-9a-fA-F]+|[1-9]\d*|0", text) else None

@@ -60,7 +60,7 @@ class CaptureReader:
         if self.iomem is None and capture.text("iomem") is not None:
             self.notes.append("iomem holds only zero addresses: it was read without root")
         self.blocks = self._parsed("sys-memory-blocks", layout.parse_memory_blocks)
-        self.zones = layout.parse_zoneinfo(capture.text("zoneinfo") or "")
+        self.zones = layout.parse_zoneinfo(capture.text("zoneinfo") or "", capture.where("zoneinfo"))
         dmesg = capture.text("dmesg") or ""
         self.dmesg = dmesg
         self.early = layout.parse_early_ranges(dmesg, capture.where("dmesg"))
@@ -149,9 +149,11 @@ class CaptureReader:
         """CPUs that zoneinfo lists pagesets for, else those of the nodes' cpulists, else 2 (assumed)."""
         pagesets = re.findall(r"^\s+cpu: (\d+)", self.capture.text("zoneinfo") or "", re.M)
         if pagesets:
-            return max(map(int, pagesets)) + 1
+            return max(layout.whole(nr, self.capture.where("zoneinfo")) for nr in pagesets) + 1
         lists = re.findall(r"cpulist:([\d,-]+)", self.capture.text("sys-node") or "")
-        return max((int(n) for text in lists for n in re.findall(r"\d+", text)), default=1) + 1
+        where = self.capture.where("sys-node")
+        numbers = (layout.whole(n, where) for text in lists for n in re.findall(r"\d+", text))
+        return max(numbers, default=1) + 1
 
     def _page_size_from_counts(self) -> int | None:
         """RAM bytes of iomem over the zones' present pages, to the nearest power of two."""
@@ -360,7 +362,8 @@ class CaptureReader:
         for match in re.finditer(
             r"^node(\d+)/memory(\d+)/phys_index:([0-9a-fA-F]+)", self.capture.text("sys-node") or "", re.M
         ):
-            owner[int(match[3], 16)] = int(match[1])
+            where = self.capture.where("sys-node")
+            owner[layout.whole(match[3], where, 16)] = layout.whole(match[1], where)
         if self.blocks is not None:
             per = self.blocks.block_bytes >> self.kernel.page_shift
             logged = [(low, high) for low, high, _ in found]
@@ -387,7 +390,8 @@ class CaptureReader:
     def _devices(self) -> list[Region]:
         """Persistent memory, and PCI BARs large enough to be device memory."""
         found = []
-        namespaces = {n.name: n for n in layout.parse_namespaces(self.capture.text("nd-pfn") or "")}
+        text = self.capture.text("nd-pfn") or ""
+        namespaces = {n.name: n for n in layout.parse_namespaces(text, self.capture.where("nd-pfn"))}
         inner = {r.parent for r in self.iomem or () if r.parent}
         for r in self.iomem or ():
             first, end = self._pfns(r.start, r.end)
@@ -444,10 +448,10 @@ class CaptureReader:
 
     def _hugetlb(self) -> tuple[HugeTlb, ...]:
         """hugetlb pools and what HVO frees of each page: as the kernel log says, else by the rule."""
-        said = layout.parse_freed_vmemmap(self.dmesg)
-        pools = layout.parse_hugepages(self.capture.text("hugepages") or "")
+        said = layout.parse_freed_vmemmap(self.dmesg, self.capture.where("dmesg"))
+        pools = layout.parse_hugepages(self.capture.text("hugepages") or "", self.capture.where("hugepages"))
         if not pools:
-            info = layout.parse_counters(self.capture.text("meminfo") or "")
+            info = layout.parse_counters(self.capture.text("meminfo") or "", self.capture.where("meminfo"))
             if info.get("Hugepagesize"):
                 pools = [layout.HugePool(info["Hugepagesize"] << 10, info.get("HugePages_Total", 0))]
         return tuple(
@@ -464,7 +468,7 @@ class CaptureReader:
 
     def _page_ext(self, early: np.ndarray) -> int:
         """page_ext pages for each section, where the kernel log reports its tables."""
-        total = layout.parse_page_ext(self.dmesg)
+        total = layout.parse_page_ext(self.dmesg, self.capture.where("dmesg"))
         nr = int((early[:, 1] - early[:, 0]).sum())
         return -(-total // max(1, nr) // self.kernel.page_size) if total else 0
 
@@ -479,7 +483,7 @@ class CaptureReader:
         return "unknown"
 
     def _counter(self) -> tuple[int, int] | None:
-        stat = layout.parse_counters(self.capture.text("vmstat") or "")
+        stat = layout.parse_counters(self.capture.text("vmstat") or "", self.capture.where("vmstat"))
         if "nr_memmap_boot_pages" not in stat and "nr_memmap_pages" not in stat:
             return None
         return stat.get("nr_memmap_boot_pages", 0), stat.get("nr_memmap_pages", 0)

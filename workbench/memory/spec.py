@@ -35,7 +35,8 @@ def parse_size(text: str, what: str = "size") -> int:
     >>> parse_size("1.5GiB") == 3 << 29
     True
     """
-    match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    number = r"0[xX][0-9a-fA-F]{1,40}|[0-9]{1,40}(?:\.[0-9]{1,40})?"
+    match = re.fullmatch(rf"({number})\s*([A-Za-z]*)", text.strip())
     if not match or match[2].lower() not in _UNITS:
         raise InputError(f"{what} {text!r} is not a number with one of KiB, MiB, GiB, TiB, PiB")
     shift = _UNITS[match[2].lower()]
@@ -71,7 +72,7 @@ def machine_from_spec(spec: str, kernel: KernelConfig | None) -> Machine:
     ram = parse_size(given.get("ram", ["0"])[0], "machine spec: ram")
     base = parse_size(given.get("base", ["0"])[0], "machine spec: base")
     nodes = given.get("nodes", ["1"])[0]
-    if not nodes.isdecimal() or not 1 <= int(nodes) <= 1024:
+    if not re.fullmatch(r"[0-9]{1,4}", nodes) or not 1 <= int(nodes) <= 1024:
         raise InputError(f"machine spec: nodes={nodes} is not a number from 1 to 1024")
     holes = sorted(_spec_range(text) for text in given.get("hole", []))
     for a, b in itertools.pairwise(holes):
