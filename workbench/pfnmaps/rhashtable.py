@@ -151,11 +151,13 @@ def longest_chain(nr_entries: Any, buckets: Any) -> Any:
     if not nr_entries:
         return 0
     load = nr_entries / buckets
-    length, chance, reach = 0, math.exp(-load), -math.expm1(-load)  # of exactly, of more than that length
-    while reach * buckets >= 0.5:
-        length += 1
-        chance *= load / length
-        reach -= chance
+    chances = [math.exp(-load)]  # of exactly that length
+    while chances[-1] * buckets > 1e-9:
+        chances.append(chances[-1] * load / len(chances))
+    length, reach = len(chances) - 1, 0.0  # the chance of more than that, summed from its small end
+    while length > 1 and (reach + chances[length]) * buckets < 0.5:
+        reach += chances[length]
+        length -= 1
     return max(length, 1)
 
 
