@@ -29,6 +29,7 @@ FORMAT = "cost-table/1"
 REFERENCE_FORMAT = "lookup-times/1"
 LOOPS = ("dependent", "independent")
 ORDERS = ("random", "sequential")
+MOST = 1 << 64  # no number in a table reaches it
 MAX_BYTES = 1 << 26  # of a file; assumed, a full table takes 1 MiB
 XA_NODE_STRIDE = 584  # bytes; SLUB's object of an xa_node, see the contenders of the reference files
 
@@ -400,8 +401,8 @@ def _row(given: Any, path: Path, place: str) -> CostRow:
             continue
         if isinstance(value, bool) or not isinstance(value, _KINDS[key]):
             raise bad(f"{key} {value!r} is not of kind {_KINDS[key][-1].__name__}")
-        if isinstance(value, int | float) and not 0 <= value < math.inf:
-            raise bad(f"{key} {value} is negative or infinite")
+        if isinstance(value, int | float) and not 0 <= value < MOST:
+            raise bad(f"{key} {str(value)[:40]} is negative or infinite, or 2^64 or more")
     for key, words in (("loop", LOOPS), ("order", ORDERS)):
         if row[key] not in words:
             raise bad(f"{key} {row[key]!r} is neither {' nor '.join(map(repr, words))}")
@@ -417,7 +418,7 @@ def _row(given: Any, path: Path, place: str) -> CostRow:
     levels = row.get("levels", [])
     for level in levels:
         if not (isinstance(level, list) and len(level) == 2
-                and all(isinstance(n, int | float) and 0 <= n < math.inf for n in level)):
+                and all(isinstance(n, int | float) and 0 <= n < MOST for n in level)):
             raise bad(f"level {level!r} is not a number of loads and of bytes")
     row["levels"] = tuple((loads, line_bytes) for loads, line_bytes in levels)
     return CostRow(**row)
@@ -454,6 +455,8 @@ def _reference(content: Mapping[str, Any], path: Path) -> CostTable:
         raise InputError(f"lacks {error.args[0]!r}, which {REFERENCE_FORMAT} has", file=path) from None
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"is not as {REFERENCE_FORMAT} has it: {error}", file=path) from None
+    for row in rows:
+        _row(row.to_dict(), path, f"{row.path}, {row.loop}")
     return CostTable(machine=cpu, cpu=cpu.split(",")[0], date=date, versions=versions, rows=tuple(rows),
                      method={"passes": machine["reps"], "note": unit}, reference=True, name=path.stem)
 

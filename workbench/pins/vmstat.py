@@ -27,7 +27,7 @@ from workbench.paths import data_dir
 
 _COUNTERS = ("nr_foll_pin_acquired", "nr_foll_pin_released")  # include/linux/mmzone.h, v5.7 and later
 _HEADER = re.compile(r"# vmstat-series/1 kernel=(\S+) exact=([01])$")
-_READING = re.compile(r"(\d+) (\d+) (\d+)$", re.ASCII)
+_READING = re.compile(r"(\d{1,20}) (\d{1,20}) (\d{1,20})$", re.ASCII)
 _MAX = (1 << 63) - 1
 _MOMENTS = ("before", "registered", "after")
 

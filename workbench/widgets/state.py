@@ -28,6 +28,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -127,7 +128,10 @@ def _read(written: str) -> Any:
 
 def _read_scalar(written: str) -> Any:
     if _LITERAL.fullmatch(written):
-        return json.loads(written)
+        number = json.loads(written)
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError("larger than any number")
+        return number
     if written.startswith("*z"):
         return _unpacked(written[2:]).decode("utf-8", "surrogatepass")
     if not _WRITTEN.fullmatch(written):
