@@ -57,7 +57,9 @@ def read(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # missing cell ids: normalise() counts them anyway
-            return nbformat.read(path, as_version=4)
+            notebook = nbformat.read(path, as_version=4)  # of another version, it is made 4.5
+            nbformat.validate(notebook)
+            return notebook
     except Exception as error:  # nbformat raises whatever its parser raised
         raise InputError(f"not a notebook: {type(error).__name__}: {error}", file=path) from None
 
