@@ -3,13 +3,14 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+FUZZ_SECONDS ?= 600
 PY := .venv/bin/python
 # uv trusts the system's certificates, as git and curl do (the second name is that of older uvs).
 UV_SYSTEM_CERTS ?= 1
 UV_NATIVE_TLS ?= 1
 export PYTHON LAB_FLAGS UV_SYSTEM_CERTS UV_NATIVE_TLS
 
-.PHONY: help setup lab test render notebooks gallery bench fuzz floors lock
+.PHONY: help setup lab test render notebooks gallery bench fuzz fuzz-properties floors lock
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb"
@@ -18,7 +19,8 @@ help:
 	@echo "make notebooks  run every notebook and store its outputs in place"
 	@echo "make gallery    the README's pictures, from the stored notebooks"
 	@echo "make bench      the speed goals, measured"
-	@echo "make fuzz       the property tests again, with many more random examples"
+	@echo "make fuzz       hostile inputs through every reader for FUZZ_SECONDS=600"
+	@echo "make fuzz-properties   the property tests again, with many more random examples"
 	@echo "make floors     the tests with the lowest versions that pyproject.toml allows"
 	@echo "make lock       rewrite requirements.lock and environment.yml from pyproject.toml"
 
@@ -48,6 +50,9 @@ bench: setup
 	$(PY) tools/bench.py
 
 fuzz: setup
+	$(PY) tests/fuzz/readers.py --seconds $(FUZZ_SECONDS)
+
+fuzz-properties: setup
 	$(PY) -m pytest -n $(JOBS) --hypothesis-profile=fuzz -m "not browser" tests
 
 FLOORS := .venv/floors
