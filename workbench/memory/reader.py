@@ -255,7 +255,13 @@ class CaptureReader:
         elif self.zones:
             source = "zoneinfo"
             self.notes.append("only the zones' spans are known: holes inside a zone are counted as memory")
-            ram = [(z.start_pfn, z.start_pfn + z.spanned, f"zone {z.name}") for z in self.zones]
+            ram = []
+            for z in self.zones:  # one may span another's holes
+                others = [(low, high) for low, high, _ in ram]
+                ram += [
+                    (low, high, f"zone {z.name}")
+                    for low, high in _cut([(z.start_pfn, z.start_pfn + z.spanned)], others)
+                ]
             nomap = []
             early = section_ranges([(low, high) for low, high, _ in ram], self.kernel)
         else:
@@ -263,6 +269,13 @@ class CaptureReader:
             raise InputError(
                 f"nothing in it says where RAM lies ({why}); capture it as root", file=self.capture.name
             )
+        for (_, end, name), (low, _, other) in itertools.pairwise(sorted(ram)):
+            if low < end:
+                raise InputError(
+                    f"{other} from pfn {low:#x} on overlaps {name}, which ends at {end:#x}: pages would count "
+                    f"twice (from {source})",
+                    file=self.capture.name,
+                )
         regions = [
             Region(low, high, kind, node, name)
             for kind, ranges in (("ram", ram), ("nomap", nomap))
