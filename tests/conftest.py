@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -15,6 +16,10 @@ SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow
 settings.register_profile("test", derandomize=True, **SLOW_IS_FINE)
 settings.register_profile("fuzz", max_examples=5000, **SLOW_IS_FINE)
 settings.load_profile("test")
+
+# Test processes measure side by side, and nobody uses their times.
+_LOCKS = tempfile.TemporaryDirectory(prefix="workbench-locks-")
+os.environ["WORKBENCH_LOCK_DIR"] = _LOCKS.name
 
 BROWSER_REQUIRED = os.environ.get("WORKBENCH_REQUIRE_BROWSER", "") not in ("", "0")
 CHROMIUM_ARGS = [

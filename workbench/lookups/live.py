@@ -42,6 +42,7 @@ from workbench.errors import InputError, printable
 from workbench.jit import jit
 from workbench.kernel.config import KernelConfig, kernel_version
 from workbench.kernel.slab import SlabCache
+from workbench.lookups.alone import alone
 from workbench.memory.pfns import MAX_PFN, PfnSet, Scatter
 from workbench.pfnmaps.maple import MAPLE_RANGE64_SLOTS, SIZEOF_MAPLE_NODE, _Node
 from workbench.pfnmaps.xarray import XArray
@@ -557,8 +558,8 @@ def live_xarray(nr_entries: int = 100_000, bits: int = 28, seed: int = 1,
         ``predicted_nodes``, ``measured_nodes`` (None: ``reason`` says why), ``noise_nodes`` (largest drift
         over an interval that added nothing), ``agrees`` (within 1 % and the noise; None where not measured),
         ``ns_lookup``, ``ns_baseline`` (the same call on a file of one page), ``ns_one_node`` (64 pages),
-        ``ns_walk`` (lookup less baseline), ``spread``, ``nodes_left``, ``kernel``, ``cpu``, and what was
-        asked for.
+        ``ns_walk`` (lookup less baseline), ``spread``, ``nodes_left``, ``kernel``, ``cpu``, ``beside``
+        (another measurement that ran meanwhile, or ""), and what was asked for.
     """
     kernel = _kernel()
     most = 63 - kernel.page_shift
@@ -659,8 +660,9 @@ def _measure(tree: _Tree, cache_name: str, predicted: int, beside: int, progress
     tree.drop()
     progress(f"timing {passes} passes of {LOOKUPS:,} lookups")
     try:
-        tree.build()
-        found.update(_times(tree.contenders(), seed, passes))
+        with alone("lookups in the running kernel", say=progress) as found["beside"]:
+            tree.build()
+            found.update(_times(tree.contenders(), seed, passes))
     except CannotMeasure as why:
         found["ns_reason"] = str(why)
     tree.drop()
@@ -703,7 +705,7 @@ def _answer(name: str, found: dict[str, Any], predicted: int, exact: bool, nr_en
             dense: bool, seed: int, memory_bytes: int, more: dict[str, Any]) -> dict[str, Any]:
     """All keys, whatever could be measured."""
     keys = ("measured_nodes", "noise_nodes", "ns_lookup", "ns_baseline", "ns_one_node", "ns_walk", "spread",
-            "passes", "nr_lookups", "rounds", "nodes_left", "slab_cache", "reason", "ns_reason")
+            "passes", "nr_lookups", "rounds", "nodes_left", "slab_cache", "reason", "ns_reason", "beside")
     result = {key: found.get(key) for key in keys}
     measured, difference, agrees = result["measured_nodes"], None, None
     if measured is not None:

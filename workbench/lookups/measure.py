@@ -4,7 +4,8 @@ A pass draws new keys, reads the structure once if a cache may hold it, walks a 
 the rest. No two passes have the same keys: a key vector that repeats becomes a test of the cache. Contenders
 take turns in each pass, so that what else runs on the machine meets all of them. The clock is the thread's
 CPU time, where there is one, so that time given to other processes does not count; what they did to the
-caches does. What comes out of each loop is compared with what must come out.
+caches does. What comes out of each loop is compared with what must come out. Two measurements at once notice
+each other (``alone``): the second waits a while, and marks its rows where it went on beside the first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.lookups import host
+from workbench.lookups import alone, host
 from workbench.lookups.arena import U64
 from workbench.lookups.costs import LOOPS, CostRow
 
@@ -66,6 +67,7 @@ class Contender:
     loop: str
     nr_lookups: int = 0
     ns: list[float] = field(default_factory=list)
+    beside: str = ""  # another measurement, if one ran meanwhile
 
     @property
     def z(self) -> Any:
@@ -97,7 +99,9 @@ class Contender:
 
     def row(self) -> CostRow:
         facts = {"path": self.subject.path, **self.subject.facts}
-        return CostRow(loop=self.loop, nr_lookups=self.nr_lookups, **facts, **summary(self.ns))
+        found = summary(self.ns)
+        found["unusable"] = found["unusable"] or self.beside
+        return CostRow(loop=self.loop, nr_lookups=self.nr_lookups, **facts, **found)
 
 
 def summary(ns: Sequence[float]) -> dict[str, Any]:
@@ -137,8 +141,10 @@ def interleaved(subjects: Iterable[Subject], *, passes: int = PASSES, nr_lookups
     resident = 2 * host.last_level_bytes()
     total, done = len(contenders) * (passes + 1), 0
     try:
-        with host.pinned():
+        what = ", ".join(dict.fromkeys(contender.subject.path for contender in contenders))
+        with alone.alone(what) as beside, host.pinned():
             for contender in contenders:
+                contender.beside = beside
                 contender.warm_up(nr_lookups, rng)
                 done += 1
                 _tell(progress, done, total, contender)

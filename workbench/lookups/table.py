@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from workbench.errors import InputError
-from workbench.lookups import arena, host, measure, structures, subjects
+from workbench.lookups import alone, arena, host, measure, structures, subjects
 from workbench.lookups.costs import CostRow, CostTable
 from workbench.lookups.measure import Interrupted, Progress, Subject
 from workbench.memory.pfns import PfnSet, Scatter
@@ -96,6 +96,11 @@ def measured(*, full: bool, progress: Progress | None = None, seed: int = 1) -> 
 
     Ctrl-C keeps what is done; ``method["complete"]`` says whether it is all.
     """
+    with alone.alone("a cost table"):
+        return _measured(full, progress, seed)
+
+
+def _measured(full: bool, progress: Progress | None, seed: int) -> CostTable:
     plan = list(groups(full=full))
     rows: list[CostRow] = []
     left_out: list[str] = []
