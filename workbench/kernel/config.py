@@ -234,7 +234,7 @@ def kernel_version(release: str | None) -> tuple[int, int]:
     >>> kernel_version("6.12.95+deb12-amd64")
     (6, 12)
     """
-    found = re.match(r"\s*(\d+)\.(\d+)", release or "")
+    found = re.match(r"\s*(\d{1,9})\.(\d{1,9})(?!\d)", release or "")
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 

@@ -272,8 +272,8 @@ class CaptureReader:
         for (_, end, name), (low, _, other) in itertools.pairwise(sorted(ram)):
             if low < end:
                 raise InputError(
-                    f"{other} from pfn {low:#x} on overlaps {name}, which ends at {end:#x}: pages would count "
-                    f"twice (from {source})",
+                    f"{other} from pfn {low:#x} on overlaps {name}, which ends at {end:#x}: pages would "
+                    f"count twice (from {source})",
                     file=self.capture.name,
                 )
         regions = [
