@@ -42,7 +42,7 @@ class Recording:
         ends = [
             int(start) + int(spanned)
             for spanned, start in re.findall(
-                r"spanned +(\d+)\n(?:(?!Node).*\n)*?.*start_pfn: +(\d+)", _read(folder / "zoneinfo.txt")
+                r"spanned +(\d{1,20})\n(?:(?!Node).*\n)*?.*start_pfn: +(\d{1,20})\b", _read(folder / "zoneinfo.txt")
             )
             if int(spanned)
         ]
@@ -65,14 +65,14 @@ class Recording:
             (``vmstat_acquired``, ``vmstat_released``) and inside it (``..._least``), where known.
         """
         found: dict[str, Any] = {}
-        profile = re.findall(r"^ *(\S+) +\d+ +(\d+)$", self._text("kprobe_profile.txt", why), re.M)
+        profile = re.findall(r"^ *(\S+) +\d+ +(\d{1,20})$", self._text("kprobe_profile.txt", why), re.M)
         found["missed"] = sum(int(misses) for _, misses in profile)
         if found["missed"]:
             hits = counted(found["missed"], "probe hit was", "probe hits were")
             why.append(f"kprobe_profile: {hits} missed")
         stats = self._text("stats.txt", why)
         found["overrun"] = sum(
-            int(nr) for nr in re.findall(r"(?:overrun|dropped events): (\d+)", stats)
+            int(nr) for nr in re.findall(r"(?:overrun|dropped events): (\d{1,20})\b", stats)
         )  # overrun, commit overrun, dropped events
         if found["overrun"]:
             why.append(f"per_cpu/*/stats: the ring dropped {counted(found['overrun'], 'event', 'events')}")
@@ -105,7 +105,7 @@ class Recording:
 
 
 def _counters(vmstat: str) -> dict[str, int]:
-    return {name: int(value) for name, value in re.findall(r"^(\w+) (\d+)$", vmstat, re.M)}
+    return {name: int(value) for name, value in re.findall(r"^(\w+) (\d{1,20})$", vmstat, re.M)}
 
 
 def _read(path: Path) -> str:
