@@ -51,7 +51,8 @@ import nbformat
 from workbench import pages, render
 pages._commit = lambda folder: ""
 source, target = folder / "n.ipynb", folder / "site"
-source.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T\\n\\nQ?")])))
+cell = nbformat.v4.new_markdown_cell("# T\\n\\nQ?")
+source.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
 done = [render.Run(source, render.normalise(render.read(source)), 1.0)]
 def write():
     render.publish(done, target)

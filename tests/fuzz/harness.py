@@ -41,6 +41,7 @@ CPU_SECONDS = 2
 WALL_SECONDS = 30  # a worker may have to wait for a busy machine
 MEMORY_BYTES = 1 << 30
 MOST_SHRINKS = 150
+MOST_SHRINK_SECONDS = 10
 
 
 class Wrong(Exception):
@@ -453,11 +454,11 @@ class Pool:
 
     def shrink(self, name: str, data: bytes, found: Finding) -> bytes:
         """A shorter input that leads to the same finding."""
-        tries, size = 0, max(len(data) // 2, 1)
+        tries, size, until = 0, max(len(data) // 2, 1), time.monotonic() + MOST_SHRINK_SECONDS
         path = self.folder / "shrunk"
-        while size and tries < MOST_SHRINKS:
+        while size and tries < MOST_SHRINKS and time.monotonic() < until:
             at, shorter = 0, False
-            while at < len(data) and tries < MOST_SHRINKS:
+            while at < len(data) and tries < MOST_SHRINKS and time.monotonic() < until:
                 less = data[:at] + data[at + size :]
                 path.write_bytes(less)
                 tally, _ = self.run(name, 1, first=1 << 40, file=path)

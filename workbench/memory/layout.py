@@ -205,7 +205,7 @@ def parse_zoneinfo(text: str, where: str = "zoneinfo") -> list[Zone]:
     for part in re.split(r"^(?=Node +\d+, zone)", text, flags=re.M):
         head = re.match(r"Node +(\d+), zone +(\S+)", part)
         found = {
-            key: re.search(rf"^\s+{key}:?\s+(\d+)\s*$", part, re.M)
+            key: re.search(rf"^[ \t]+{key}:?[ \t]+(\d+)[ \t\r]*$", part, re.M)
             for key in ("start_pfn", "spanned", "present", "managed")
         }
         start, spanned = found["start_pfn"], found["spanned"]

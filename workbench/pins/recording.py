@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
+from workbench.memory.layout import parse_zoneinfo
 from workbench.pins.trace import counted
 
 _COUNTERS = ("nr_foll_pin_acquired", "nr_foll_pin_released")
@@ -39,13 +40,8 @@ class Recording:
         if len(texts) != 1:
             raise InputError(f"{len(texts) or 'no'} trace.txt[.gz|.zst]; a recording has one", file=folder)
         release = _read(folder / "kernel.txt").split()
-        ends = [
-            int(start) + int(spanned)
-            for spanned, start in re.findall(
-                r"spanned +(\d{1,20})\n(?:(?!Node).*\n)*?.*start_pfn: +(\d{1,20})\b", _read(folder / "zoneinfo.txt")
-            )
-            if int(spanned)
-        ]
+        zoneinfo = folder / "zoneinfo.txt"
+        ends = [zone.start_pfn + zone.spanned for zone in parse_zoneinfo(_read(zoneinfo), str(zoneinfo))]
         return cls(folder, texts[0], release[0] if release else None, max(ends, default=None))
 
     def check(self, balance: Mapping[str, int], why: list[str]) -> dict[str, Any]:
