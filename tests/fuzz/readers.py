@@ -662,7 +662,15 @@ def tomls() -> list[bytes]:
         b'design = "foll_pin"\n\n[[scenario]]\nname = "clustered"\ndesign = "dynamic_page"\nrun_pages = 512\n'
         b'pfn_map = "maple"\n'
     )
-    return [small, *(path.read_bytes() for path in sorted((DATA / "scenarios").glob("*.toml")))]
+    return [
+        small,
+        *(
+            path.read_bytes()
+            for path in (
+                DATA / f"scenarios/{name}.toml" for name in ("device-memory", "gpu-host", "pfn-maps")
+            )
+        ),
+    ]
 
 
 def read_toml(path: Path, out: Path, rng: random.Random) -> None:
