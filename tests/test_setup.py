@@ -86,7 +86,8 @@ def test_every_conda_spec_is_valid_and_the_checker_refuses_a_bad_one():
 
 
 @pytest.mark.parametrize(
-    "target", ["help", "lab", "test", "render", "notebooks", "gallery", "bench", "fuzz", "floors", "lock"])
+    "target", ["help", "lab", "test", "render", "notebooks", "gallery", "bench", "fuzz",
+               "fuzz-properties", "floors", "lock"])
 def test_make_knows_the_target(target):
     if not shutil.which("make"):
         pytest.skip("no make")
