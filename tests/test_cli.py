@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -230,3 +231,17 @@ def test_help_of_replay_names_the_designs_and_maps(capsys):
         main(["replay", "--help"])
     out = " ".join(capsys.readouterr().out.split())
     assert "memdesc32, memdesc16" in out and "flat, maple" in out
+
+
+def test_memory_blocks_that_adjoin_are_one_row(capsys, tmp_path):
+    from workbench.cli import _adjoining
+    from workbench.memory.machine import Machine
+
+    regions = Machine.load("ram=64GiB,hole=3GiB-4GiB").regions
+    low = next(r for r in regions if r.kind == "ram")
+    middle = low.first_pfn + 100
+    others = [r for r in regions if r is not low]
+    cut = [replace(low, end_pfn=middle), replace(low, first_pfn=middle), *others]
+    assert [(run[0].first_pfn, run[-1].end_pfn) for run in _adjoining(cut)] == [
+        (r.first_pfn, r.end_pfn) for r in (low, *others)]
+    assert len(_adjoining([low, replace(low, first_pfn=low.end_pfn, end_pfn=low.end_pfn + 1, name="x")])) == 2

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from workbench import cli
+from workbench import InputError, cli, designs, sweep
 from workbench.paths import data_dir
 from workbench.scenario import Scenario, evaluate
 from workbench.scenario.files import MAX_BYTES, field_kinds, load
@@ -146,3 +146,16 @@ def test_names_from_a_file_are_inert_everywhere(file, capsys, tmp_path):
 
 def test_every_scenario_field_but_the_set_of_pages_can_be_set():
     assert set(Scenario.__dataclass_fields__) - set(field_kinds()) == {"pinned"}
+
+
+def test_a_sweep_and_a_comparison_are_told_apart(capsys):
+    folder = data_dir() / "scenarios"
+    with pytest.raises(InputError, match="workbench sweep runs it"):
+        load(folder / "sweep-clustering.toml")
+    with pytest.raises(InputError, match="workbench compare reads it"):
+        sweep.load(folder / "gpu-host.toml")
+
+
+def test_an_unknown_design_gets_the_one_that_may_be_meant():
+    with pytest.raises(InputError, match="did you mean 'dynamic_page'"):
+        designs.get("dynamic_pag")

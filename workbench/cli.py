@@ -18,6 +18,7 @@ from workbench import __version__
 from workbench.errors import InputError, printable
 
 if TYPE_CHECKING:
+    from workbench.memory.machine import Region
     from workbench.memory.pageflags import PageFlags
     from workbench.typesafety.callsites import Census
     from workbench.typesafety.conversion import Conversion
@@ -123,9 +124,10 @@ def _machine(args: argparse.Namespace) -> Answer:
             *((f"{name}, bytes", value) for name, value in found["beside_memmap_bytes"].items()),
         ]
         ranges = [
-            (f"{r.first_pfn:#x}", f"{r.end_pfn:#x}", r.nr_pages, r.kind, str(r.node), r.name)
-            for r in machine.regions
-        ]
+            (f"{run[0].first_pfn:#x}", f"{run[-1].end_pfn:#x}", sum(r.nr_pages for r in run), run[0].kind,
+             str(run[0].node), run[0].name)
+            for run in _adjoining(machine.regions)
+        ]  # fmt: skip
         nodes = [
             (n["node"], n["nr_pages"], f"{n['first_pfn']:#x}", f"{n['end_pfn']:#x}") for n in found["nodes"]
         ]
@@ -140,6 +142,20 @@ def _machine(args: argparse.Namespace) -> Answer:
         )
 
     return found, text, 0
+
+
+def _adjoining(regions: Sequence[Region]) -> list[list[Region]]:
+    """Regions of one kind, node and name that follow one another, such as memory blocks, are one row."""
+    runs: list[list[Region]] = []
+    for region in regions:
+        last = runs[-1][-1] if runs else None
+        if last and (last.end_pfn, last.kind, last.node, last.name) == (
+            region.first_pfn, region.kind, region.node, region.name
+        ):  # fmt: skip
+            runs[-1].append(region)
+        else:
+            runs.append([region])
+    return runs
 
 
 def _pages(args: argparse.Namespace) -> Answer:

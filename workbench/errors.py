@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -29,6 +31,20 @@ class InputError(ValueError):
     def __init__(self, rule: str, *, file: str | os.PathLike[str] | None = None, place: str | None = None):
         where = ", ".join(printable(os.fspath(part)) for part in (file, place) if part)
         super().__init__(f"{where}: {printable(rule)}" if where else printable(rule))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """A rule that a name breaks which is none of some: with the one that may be meant.
+
+    Examples
+    --------
+    >>> unknown("design", "dynamic_pag", ["static", "dynamic_page"])
+    "design 'dynamic_pag' is none of static, dynamic_page; did you mean 'dynamic_page'?"
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{what} {name!r} is none of {', '.join(known)}{meant}"
 
 
 def printable(text: str, limit: int = 500) -> str:

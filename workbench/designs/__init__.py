@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 
 from workbench.designs.base import Design, Footprint, Path, Step
-from workbench.errors import InputError
+from workbench.errors import InputError, unknown
 
 __all__ = ["Design", "Footprint", "Path", "Step", "get", "names", "registry"]
 
@@ -49,4 +49,4 @@ def get(name: str) -> Design:
     try:
         return registry()[name]
     except KeyError:
-        raise InputError(f"design {name!r} is none of {', '.join(registry())}") from None
+        raise InputError(unknown("design", name, registry())) from None

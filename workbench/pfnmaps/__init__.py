@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pkgutil
 
-from workbench.errors import InputError
+from workbench.errors import InputError, unknown
 from workbench.pfnmaps.base import MapCounts, PfnMap
 
 __all__ = ["MapCounts", "PfnMap", "get", "registry"]
@@ -34,4 +34,4 @@ def get(name: str) -> PfnMap:
     try:
         return registry()[name]
     except KeyError:
-        raise InputError(f"pfn map {name!r} is none of {', '.join(registry())}") from None
+        raise InputError(unknown("pfn map", name, registry())) from None

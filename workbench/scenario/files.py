@@ -20,7 +20,6 @@ is its design unless it says another. Values are data only; nothing is evaluated
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -29,7 +28,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError
+from workbench.errors import InputError, unknown
 from workbench.scenario.footprints import Scenario
 
 MAX_BYTES = 1 << 20  # of a file; assumed
@@ -90,7 +89,10 @@ def load(path: str | os.PathLike[str], extra: Iterable[str] = ()) -> ScenarioFil
     allowed = ("title", "base", "scenario", *extra)
     for name in content:
         if name not in extra:
-            raise InputError(_unknown("table or key", name, allowed), file=file)
+            rule = unknown("table or key", name, allowed)
+            if {"grid", "random", "lhs"} & set(content):
+                rule += "; this is a sweep: workbench sweep runs it"
+            raise InputError(rule, file=file)
     if not isinstance(listed, list):
         raise InputError("write [[scenario]], with two brackets, once for each", file=file, place="scenario")
     if not listed:
@@ -157,7 +159,7 @@ def check_fields(given: Mapping[str, Any], place: str, file: str | None = None) 
     kinds = field_kinds()
     for name, value in given.items():
         if name not in kinds:
-            raise InputError(_unknown("field", name, kinds), file=file, place=place)
+            raise InputError(unknown("field", name, kinds), file=file, place=place)
         if type(value) not in kinds[name]:  # bool is an int elsewhere, not here
             wanted = " or ".join(_WORDS[kind] for kind in kinds[name])
             raise InputError(f"{name} is {_kind(value)}, not {wanted}", file=file, place=place)
@@ -166,10 +168,3 @@ def check_fields(given: Mapping[str, Any], place: str, file: str | None = None) 
 def _kind(value: Any) -> str:
     shown = repr(value)
     return f"{shown if len(shown) <= 60 else shown[:57] + '...'} ({type(value).__name__})"
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(name, known, 1)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{what} {name!r} is none of {', '.join(known)}{meant}"

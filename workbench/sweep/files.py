@@ -40,8 +40,9 @@ def load(path: str | os.PathLike[str]) -> Spec:
     content = _read(file)
     for name in content:
         if name not in (*_TABLES, "title", "seed", "placed"):
-            raise InputError(f"{name!r} is none of title, seed, placed, [base], [grid], [random], [lhs]",
-                             file=file)  # fmt: skip
+            rule = f"{name!r} is none of title, seed, placed, [base], [grid], [random], [lhs]"
+            listed = "; this lists scenarios: workbench compare reads it" * ("scenario" in content)
+            raise InputError(rule + listed, file=file)
     for name in _TABLES:
         if not isinstance(content.get(name, {}), dict):
             raise InputError("is no table", file=file, place=name)
