@@ -92,7 +92,8 @@ class Finding:
     @property
     def key(self) -> str:
         """Findings of one key are one bug, most likely."""
-        return hashlib.sha256(f"{self.kind}{self.trace or self.said[:40]}".encode()).hexdigest()[:8]
+        what = self.said[:40] if self.kind == "wrong" else self.trace
+        return hashlib.sha256(f"{self.kind}{what or self.said[:40]}".encode()).hexdigest()[:8]
 
 
 def make(reader: Reader, seeds: Sequence[bytes], number: int) -> bytes:

@@ -574,7 +574,7 @@ def parquet(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
                 raw = meta.get(b"pin_trace", b"{}")
                 meta[b"pin_trace"] = json_tree([b"why", b"kernel", b"format"])(rng, [raw])
                 table = table.replace_schema_metadata(meta)
-        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        except (pa.ArrowException, KeyError, OverflowError, TypeError, ValueError):
             continue
     out = io.BytesIO()
     options: dict[str, Any] = {

@@ -370,6 +370,10 @@ def _own(content: Mapping[str, Any], path: Path) -> CostTable:
     if not all(isinstance(cache, dict) for cache in content["caches"]):
         raise InputError("'caches' holds something that is no object", file=path)
     rows = tuple(_row(row, path, f"row {nr}") for nr, row in enumerate(content["rows"]))
+    try:
+        json.dumps([content["caches"], content["versions"], content["method"]], allow_nan=False)
+    except ValueError:
+        raise InputError("a number in caches, versions or method is larger than any", file=path) from None
     return CostTable(machine=content["machine"], cpu=content["cpu"], date=content["date"],
                      caches=tuple(content["caches"]), versions=content["versions"], method=content["method"],
                      rows=rows, name=path.name)
@@ -453,7 +457,7 @@ def _reference(content: Mapping[str, Any], path: Path) -> CostTable:
         unit = str(content["unit"])
     except KeyError as error:
         raise InputError(f"lacks {error.args[0]!r}, which {REFERENCE_FORMAT} has", file=path) from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"is not as {REFERENCE_FORMAT} has it: {error}", file=path) from None
     for row in rows:
         _row(row.to_dict(), path, f"{row.path}, {row.loop}")
@@ -472,6 +476,12 @@ def _known(names: Mapping[str, Any], contender: str) -> Any:
     return names[contender]
 
 
+def _entries(log2: int) -> int:
+    if not 0 <= log2 < 64:
+        raise ValueError(f"2^{log2} entries are not below 2^64")
+    return 1 << log2
+
+
 def _tree_rows(case: Mapping[str, Any], told: Mapping[str, str], passes: int) -> Iterable[CostRow]:
     for contender, pair in case["ns"].items():
         path = _known(_TREE, contender)
@@ -487,12 +497,12 @@ def _flat_rows(case: Mapping[str, Any], told: Mapping[str, str], passes: int) ->
         path, per_page = _known(_FLAT, contender)
         if per_page or case["log2_pages"] == 14:  # arithmetic does not depend on the memmap's size
             yield CostRow(path=path, loop=_WORDS[case["mode"]], order=_WORDS[case["order"]],
-                          working_set_bytes=per_page << case["log2_pages"], source=told[contender],
-                          nr_entries=1 << case["log2_pages"], **_times(pair, passes))
+                          working_set_bytes=per_page * _entries(case["log2_pages"]), source=told[contender],
+                          nr_entries=_entries(case["log2_pages"]), **_times(pair, passes))
 
 
 def _proxy_rows(case: Mapping[str, Any], told: Mapping[str, str], passes: int) -> Iterable[CostRow]:
     for contender, pair in case["ns"].items():
         yield CostRow(path=_known(_PROXY, contender), loop=_WORDS[case["mode"]], dynamic=case["tagged"],
                       working_set_bytes=None, shape=f"table of 2^{case['log2_table']}",
-                      nr_entries=1 << case["log2_table"], source=told[contender], **_times(pair, passes))
+                      nr_entries=_entries(case["log2_table"]), source=told[contender], **_times(pair, passes))

@@ -114,7 +114,7 @@ def parse_early_ranges(dmesg: str, where: str = "dmesg") -> list[EarlyRange]:
     >>> parse_early_ranges("[ 0.0]   node   0: [mem 0x0000000000001000-0x000000000009efff]")
     [EarlyRange(start=4096, end=651264, node=0, nomap=False)]
     """
-    pattern = re.compile(r"\]?\s+node\s+(\d+): \[mem 0x([0-9a-f]+)-0x([0-9a-f]+)\]")
+    pattern = re.compile(r"(?<=\s)node[ \t]+(\d+): \[mem 0x([0-9a-f]+)-0x([0-9a-f]+)\]")
     ranges = [
         (whole(m[1], where), whole(m[2], where, 16), whole(m[3], where, 16))
         for m in pattern.finditer(dmesg)

@@ -161,7 +161,10 @@ class CaptureReader:
         ram = sum(r.end - r.start for r in self.iomem or () if layout.RAM_NAME.match(r.name))
         if not present or not ram:
             return None
-        size = 1 << round(np.log2(ram / present))
+        shift = round(np.log2(ram / present))
+        if not 9 <= shift <= 24:
+            return None  # no page size: one of the two is broken, or not all there
+        size = 1 << shift
         self.notes.append(f"page size {size} inferred from iomem and zoneinfo")
         return size
 
@@ -276,6 +279,12 @@ class CaptureReader:
                     f"count twice (from {source})",
                     file=self.capture.name,
                 )
+        hugetlb = self._hugetlb()
+        huge, pages = sum(pool.nr * pool.size_bytes for pool in hugetlb), sum(b - a for a, b, _ in ram)
+        if huge > pages << self.kernel.page_shift:
+            raise InputError(
+                f"{huge} bytes of hugetlb pages do not fit into {pages} pages of RAM", file=self.capture.name
+            )
         regions = [
             Region(low, high, kind, node, name)
             for kind, ranges in (("ram", ram), ("nomap", nomap))
@@ -289,7 +298,7 @@ class CaptureReader:
             regions=tuple(sorted(regions, key=lambda r: (r.first_pfn, r.end_pfn))),
             early_sections=early,
             hot_sections=hot,
-            hugetlb=self._hugetlb(),
+            hugetlb=hugetlb,
             hvo_on=self._hvo_on(),
             page_ext_pages_per_section=self._page_ext(early),
             mmu=self._mmu(),

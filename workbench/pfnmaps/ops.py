@@ -532,7 +532,7 @@ def _runs(op: Mapping[str, Any]) -> PfnSet:
         raise InputError("starts and lengths must be lists of the same length")
     first, last = [], []
     for start, length in zip(starts, lengths, strict=True):
-        if _checked(length, "length") and _checked(start, "start") + length - 1 > MAX_PFN:
+        if _checked(start, "start") + _checked(length, "length") - 1 > MAX_PFN:
             raise InputError(f"the run of {length} from {start} goes past 2^64-1")
         if length:
             first.append(start)

@@ -58,7 +58,7 @@ def read(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # missing cell ids: normalise() counts them anyway
             notebook = nbformat.read(path, as_version=4)  # of another version, it is made 4.5
-            nbformat.validate(notebook)
+            nbformat.validate(notebook, version=4, version_minor=5)
             return notebook
     except Exception as error:  # nbformat raises whatever its parser raised
         raise InputError(f"not a notebook: {type(error).__name__}: {error}", file=path) from None

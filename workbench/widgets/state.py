@@ -42,6 +42,7 @@ LONGEST_TEXT = 1 << 20  # bytes of one text, unpacked
 PACK_FROM = 300  # characters; shorter texts stay readable
 _LITERAL = re.compile(r"true|false|null|-?\d+(\.\d+)?(e-?\d+)?")
 _PLAIN = re.compile(rb"[A-Za-z0-9._:/@=,-]")
+_NAME = re.compile(r"[A-Za-z0-9._:/@,-]+")
 _WRITTEN = re.compile(r"(?:[A-Za-z0-9._:/@=,-]|\*[0-9a-f]{2})*")
 
 
@@ -84,7 +85,7 @@ def decode(line: str) -> dict[str, Any]:
     state: dict[str, Any] = {"explorer": known[1], "version": int(known[2])}
     for field in fields:
         name, equals, written = field.partition("=")
-        if not equals or not name or name in state:
+        if not equals or not _NAME.fullmatch(name) or name in state:
             raise InputError(f"state string of {known[1]}: {field[:60]!r} is not a control=value that comes "
                              "once")
         try:
