@@ -34,7 +34,7 @@ function render({ model, el }) {
   };
   const mail = field("textarea", "mail", 16);
   const state = field("input", "state");
-  const python = field("input", "Python line that restores the state");
+  const python = field("textarea", "Python that restores the state", 2);
   const tables = make("div");
   const box = make("details", {}, make("summary", { textContent: "Share: mail, state, CSV, pictures" }),
     mail, button("Copy as mail", () => copy(mail)), state, button("Copy state", () => copy(state)),

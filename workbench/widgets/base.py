@@ -346,8 +346,10 @@ class Explorer:
                          notes=self.notes(), sources=self.sources())
 
     def python(self) -> str:
-        """The Python line that makes this explorer again."""
-        return f"{type(self).__name__}.from_string({self.state_string()!r})"
+        """Two lines of Python that make this explorer again, whatever has been imported before."""
+        name, module = type(self).__name__, type(self).__module__
+        public = "workbench.widgets" if module.startswith("workbench.widgets.") else module
+        return f"from {public} import {name}\n{name}.from_string({json.dumps(self.state_string())})"
 
     def csv(self, name: str) -> str:
         """One of the tables as CSV (``widgets.sharing.csv_text``)."""
