@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -117,6 +118,43 @@ def test_the_scoreboard_says_who_is_better_in_words_and_marks(explorer):
     assert text.count("<tr>") == len(explorer.tables["scoreboard"]) + 1 + explorer.tables["scoreboard"][
         "group"].nunique()
     assert shown(1234567, "bytes") == "1,234,567" and shown(0.000123456, "%") == "0.0001235"
+
+
+@pytest.mark.parametrize("values", [{}, *widgets.VersusExplorer.presets.values(), {"pfn_map": "maple"}])
+def test_the_mail_is_a_dozen_rows_of_whole_words(values):
+    explorer = widgets.VersusExplorer(**{"machine": "ram=64GiB", **values})
+    mail = explorer.mail()
+    table = mail.split("Result:\n")[1].split("\n\n")[0].splitlines()
+    rows, _ = explorer.result()
+    assert 10 <= len(rows) <= 12 and len(table) <= 2 * len(rows)
+    assert all(not line.endswith("\\") for line in table)
+    scores = explorer.tables["scoreboard"].set_index("criterion")
+    said = rows.set_index("what")
+    one = scores.loc["beyond the static memmap"]
+    assert tuple(said.loc["bytes beyond static"])[:2] == (f"{one['value_a']:,}", f"{one['value_b']:,}")
+    for op in ("page_to_pfn", "pfn_to_page"):
+        for case, calls in (("static", "no call"), ("dynamic", "all calls")):
+            one, cells = scores.loc[f"{op}(), {calls} dynamic"], said.loc[f"{op} {case}, ns"]
+            for value, cell in zip((one["value_a"], one["value_b"]), (cells["in_a"], cells["in_b"]),
+                                   strict=True):
+                if value is None or value != value:
+                    assert cell == "none"
+                    continue
+                middle, low, high = (float(part.replace(",", "")) for part in re.fullmatch(
+                    r"([\d.,]+) \(([\d.,]+)-([\d.,]+)\)", cell).groups())
+                assert low <= middle <= high and math.isclose(middle, value, rel_tol=0.006)
+    is_assumed = scores.loc["sizeof a descriptor", "made"] == "assumed"
+    assert ("a proxy of 64 bytes is assumed" in " ".join(mail.split())) == is_assumed
+
+
+def test_the_mail_says_from_the_first_page_or_folio_and_what_leads_nowhere(explorer):
+    assert explorer.result()[0].set_index("what").loc["takes more from", "in_b"] == "first page on"
+    explorer.controls["folio_order"].value = 3
+    explorer.controls["proxy_bytes"].value = 128
+    assert explorer.result()[0].set_index("what").loc["takes more from", "in_b"] == "first folio on"
+    mail = " ".join(explorer.mail().split())
+    assert "a proxy of 128 bytes is assumed" in mail
+    assert "pfn_to_page() of proxy_bit gives the static page, not the descriptor" in mail
 
 
 def test_the_map_of_bytes_shows_its_table():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,9 +12,10 @@ import ipywidgets as w
 
 from workbench import designs, figures, pfnmaps
 from workbench.errors import InputError
-from workbench.figures import inert, rows_of
+from workbench.figures import inert
 from workbench.lookups.costs import CostTable, shipped
 from workbench.scenario import Scenario, bytes_map, machine_of, ns_curves, ns_map
+from workbench.scenario.calls import call_ns, measured_numbers
 from workbench.scenario.footprints import nr_pages_of
 from workbench.scenario.versus import (
     Criterion,
@@ -40,6 +41,7 @@ MARKS = {"a": "\u25c0 {a}", "b": "{b} \u25b6", "same": "= same", "undecided": "?
 #: Of those controls the memory of both designs depends; of others it does not.
 _OF_MEMORY = {"a", "b", "machine", "run_pages", "folio_order", "pfn_map", "proxy_bytes"}
 _OF_TIME = {"a", "b", "table", "page_to_pfn", "calls"}
+_MailRow = tuple[str, str, str, str]  # criterion, value of A, value of B, which is better
 #: The scoreboard's order.
 _GROUPS = ("memory", "time", "paths", "pins", "flag bits", "type safety", "conversion", "limits")
 
@@ -218,16 +220,74 @@ class VersusExplorer(Explorer):
                 "measured on": whose(_cost_table(self._value("table").strip()))}
 
     def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
-        """The scoreboard."""
-        a, b, table = self._value("a"), self._value("b"), self.tables["scoreboard"]
-        marks = {"a": f"A: {a}", "b": f"B: {b}"}
-        rows = table.assign(
-            what=[f"{row['criterion']}{', ' + row['unit'] if row['unit'] else ''}" for row in rows_of(table)],
-            **{name: [shown(row[f"value_{side}"], row["unit"]) for row in rows_of(table)]
-               for name, side in (("in_a", "a"), ("in_b", "b"))},
-            who=[marks.get(better, better) for better in table["better"]])
-        return rows, {"what": "criterion", "in_a": marks["a"], "in_b": marks["b"], "who": "better",
-                      "made": "made"}
+        """The criteria that matter most, a dozen at most; the scoreboard has all of them."""
+        import pandas as pd
+
+        a, b = self._value("a"), self._value("b")
+        rows = [*self._mail_memory(), *self._mail_times(), *self._mail_counts()]
+        frame = pd.DataFrame(rows, columns=["what", "in_a", "in_b", "better"])
+        return frame, {"what": "criterion", "in_a": f"A: {a}", "in_b": f"B: {b}", "better": "better"}
+
+    def notes(self) -> list[str]:
+        """How the mail's numbers were made, and what of them does not compare."""
+        by = self._by_criterion()
+        base, added = self.scenario(), by["beyond the static memmap"]
+        assumed = by["sizeof a descriptor"].made == "assumed"
+        said = [f"bytes: a proxy of {base.proxy_bytes} bytes is assumed: its size was never stated" if assumed
+                else f"bytes: {added.made}"]
+        if "largest proxy that takes no more" in by:
+            said.append("largest proxy: the largest assumed size with which it takes no more than the other")
+        said.append("ns: median, and in brackets the fastest and the slowest pass, measured; loads: serial, "
+                    "static / dynamic, exact; mistakes: compiled; -: not comparable")
+        for op in ("page_to_pfn", "pfn_to_page"):
+            how = by[f"{op}(), all calls dynamic"].how.split("; ")
+            said.append(f"{op}(), ns: " + "; ".join(text for text in how if ": passes " not in text))
+        return [*said, "all criteria, and where each number is from: the scoreboard's CSV"]
+
+    def _by_criterion(self) -> dict[str, Criterion]:
+        return {row.criterion: row for part in self._rows.values() for row in part}
+
+    def _mail_memory(self) -> Iterator[_MailRow]:
+        by = self._by_criterion()
+        for name, heading in (("beyond the static memmap", "bytes beyond static"),
+                              ("beyond it, per pinned page", "bytes per pinned page")):
+            yield _mail_row(by[name], heading)
+        order = self.scenario().folio_order
+        first = 100 * (1 << order) / machine_of(self.scenario()).nr_pages_ram
+
+        def share(value: Any) -> str:
+            if value is not None and value <= first:
+                return f"first {'folio' if order else 'page'} on"
+            return shown(value, "% of RAM") + (" %" if value is not None else "")
+
+        yield _mail_row(by["pinned share from which it takes more"], "takes more from", share)
+        if proxy := by.get("largest proxy that takes no more"):
+            yield _mail_row(proxy, "largest proxy, bytes")
+
+    def _mail_times(self) -> Iterator[_MailRow]:
+        by, names = self._by_criterion(), (self._value("a"), self._value("b"))
+        table, run = _cost_table(self._value("table").strip()), self._value("calls")
+        base = self.scenario()
+        nr = nr_pages_of(base.nr_pinned, machine_of(base).nr_pages_ram) >> base.folio_order
+        for op, mix in (("page_to_pfn", 1.0), ("pfn_to_page", 0.0)):
+            for case, calls, share in (("static", "no call", 0.0), ("dynamic", "all calls", 1.0)):
+                row, cells = by[f"{op}(), {calls} dynamic"], ["none", "none"]
+                if row.value_a is not None:  # both are timed, or the row says why not
+                    ends = measured_numbers(table, names, page_to_pfn=mix, run=run) or (nr, nr)
+                    at = min(max(nr, ends[0]), ends[1])
+                    cells = [_passes(call_ns(table, name, [share], [at], page_to_pfn=mix, run=run)[:, 0, 0])
+                             for name in names]
+                yield f"{op} {case}, ns", cells[0], cells[1], _who(row.better)
+
+    def _mail_counts(self) -> Iterator[_MailRow]:
+        by = self._by_criterion()
+        for op in ("page_to_pfn", "pfn_to_page"):
+            pair = [by[f"{op}(), {case}: serial loads"] for case in ("static", "dynamic")]
+            left, right = (" / ".join(shown(getattr(row, side), "") for row in pair)
+                           for side in ("value_a", "value_b"))
+            yield f"{op}, loads", left, right, " / ".join(dict.fromkeys(_who(row.better) for row in pair))
+        yield _mail_row(by["classes of mistakes: silent"], "silent mistake classes")
+        yield _mail_row(by["page flags taken"], "page flag bits taken")
 
     def sources(self) -> list[str]:
         return [machine_source(machine_of(self.scenario())),
@@ -249,6 +309,28 @@ class VersusExplorer(Explorer):
         calls = w.Box([w.VBox([c["dynamic"], c["page_to_pfn"]], layout=HALF),
                        w.VBox([c["calls"], self.reset_button], layout=HALF)], layout=WRAP)
         return w.VBox([w.Box([left, right], layout=WRAP), calls, self.error, *self.view_widgets()])
+
+
+def _who(better: str) -> str:
+    """The outcome in a narrow column."""
+    return {"a": "A", "b": "B", "not comparable": "-"}.get(better, better)
+
+
+def _mail_row(row: Criterion, heading: str, says: Callable[[Any], str] | None = None) -> _MailRow:
+    says = says or (lambda value: shown(value, row.unit))
+    return heading, says(row.value_a), says(row.value_b), _who(row.better)
+
+
+def _passes(found: Iterable[float]) -> str:
+    """The median, and the fastest and the slowest pass.
+
+    Examples
+    --------
+    >>> _passes([1.1, 1.234, 1250.5])
+    '1.23 (1.1-1,250)'
+    """
+    low, middle, high = (f"{ns:,.0f}" if ns >= 100 else f"{ns:.3g}" for ns in found)
+    return f"{middle} ({low}-{high})"
 
 
 @functools.lru_cache(maxsize=32)
