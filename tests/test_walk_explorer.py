@@ -113,6 +113,21 @@ def test_a_list_of_pages_replaces_the_random_ones(explorer):
     assert "walks the pfn map first" in explorer.texts["steps"].value
 
 
+def test_the_mail_says_what_the_screen_says_and_counts_lines_as_numbers(explorer):
+    explorer.controls["pfn"].value = "behind it"
+    found = explorer.conversions()[3]
+    mail = " ".join(explorer.mail().split())
+    notes = [f"{one.design}: {note}" for one in found for note in one.notes]
+    assert any("walks the pfn map first" in note for note in notes)
+    assert all(note in mail for note in notes)
+    table = explorer.result()[0]
+    for one, least, most in zip(found, table["lines_least"], table["lines_most"], strict=True):
+        assert (least, most) == one.lines
+    assert "cache lines" not in mail.split("Result:")[1].split("Notes:")[0].replace("cache lines, least", "")
+    explorer.controls["pfn_map"].value = "maple"
+    assert "maple: its walk depends on how the tree grew" in explorer.mail().replace("\n    ", " ")
+
+
 def test_a_state_comes_back_and_presets_are_states(explorer):
     explorer.controls["pfn"].value = "64MiB"
     again = WalkExplorer.from_state(explorer.state())

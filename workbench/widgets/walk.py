@@ -40,6 +40,8 @@ SPECS = ("ram=1TiB,nodes=2,hole=3GiB-4GiB", "ram=64TiB,nodes=8",
          "ram=1TiB,nodes=2,hole=3GiB-4GiB,pmem=6TiB@2TiB,device=128GiB@16TiB")
 NUMBERS = (0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 _CELLS = figures.CELLS
+#: Of pfn maps whose walk follows from more than the pages in them.
+UNDRAWN = "its walk depends on how the tree grew; not exact, so not drawn"
 
 
 @functools.lru_cache(maxsize=4)
@@ -107,6 +109,7 @@ class WalkExplorer(Explorer):
         self.after.on_click(lambda _: self.step(1))
         self.marks: dict[str, int] = {}
         self.at: int | None = None
+        self._notes: list[str] = []
         super().__init__(**values)
 
     def _jumped(self, change: Any) -> None:
@@ -151,9 +154,15 @@ class WalkExplorer(Explorer):
                                columns=["kind", "node", "name", "first_pfn", "end_pfn"]).astype(
                                    {"node": object})
         steps = pd.concat([steps_table([one]).assign(column=nth) for nth, one in enumerate(found)])
-        totals = pd.DataFrame([(nth, one.design, one.case, one.dependent_loads, _lines(one), len(one.steps))
-                               for nth, one in enumerate(found)],
-                              columns=["column", "design", "case", "loads", "lines", "rows"])
+        totals = pd.DataFrame([(nth, one.design, one.case, one.dependent_loads, _lines(one), len(one.steps),
+                                *(one.lines or (None, None))) for nth, one in enumerate(found)],
+                              columns=["column", "design", "case", "loads", "lines", "rows", "lines_least",
+                                       "lines_most"]).astype({"lines_least": "Int64", "lines_most": "Int64"})
+        self._notes = list(dict.fromkeys(f"{one.design}: {note}" for one in found for note in (
+            *one.notes, *(() if one.exact else ("not exact",)))))
+        if walk is None and any(designs.get(one.design).uses_pfn_map for one in found
+                                if one.design != CLASSIC):
+            self._notes.append(f"{self._value('pfn_map')}: {UNDRAWN}")
         is_pinned = bool(pinned.contains([place.pfn])[0])
         self.say("place", _facts(place, pinned, is_pinned, walk, self._value("pfn_map")))
         self.show("slots", figures.pfn_place(regions, strips, place.pfn, place.kernel.page_shift))
@@ -178,7 +187,11 @@ class WalkExplorer(Explorer):
     def result(self) -> tuple[pd.DataFrame, dict[str, str]]:
         """Loads and cache lines of both; the steps are a table of their own."""
         return self.tables["totals"], {"design": "design", "case": "case", "loads": "dependent loads",
-                                       "lines": "cache lines"}
+                                       "lines_least": "cache lines, least", "lines_most": "most"}
+
+    def notes(self) -> list[str]:
+        """What the screen says below the steps of both designs."""
+        return self._notes
 
     def sources(self) -> list[str]:
         machine = machine_of(Scenario(machine=self._value("machine").strip(),
@@ -264,7 +277,7 @@ def _facts(place: Place, pinned: PfnSet, is_pinned: bool, walk: MapWalk | None, 
     facts["pinned"] = (f"{'yes' if is_pinned else 'no'}; {pinned.nr_pages:,} pages are, in "
                        f"{pinned.nr_entries:,} entries")
     if walk is None:
-        facts["pfn map"] = f"{name}: its walk depends on how the tree grew; not exact, so not drawn"
+        facts["pfn map"] = f"{name}: {UNDRAWN}"
     else:
         facts["pfn map"] = (f"{name}: {'found' if walk.found else 'not found'} after {walk.nr_loads} loads"
                             + (f"; {walk.note}" if walk.note else ""))
