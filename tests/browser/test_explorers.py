@@ -106,8 +106,14 @@ def test_the_row_opens_by_keyboard_and_gives_mail_state_csv_and_svg(page, tmp_pa
     text = mail.input_value()
     assert "--pinned 0.1%" in text and max(map(len, text.splitlines())) <= 72
     assert page.get_by_label("state", exact=True).input_value() == "OverheadExplorer.1~machine=ram=64GiB~end"
-    page.get_by_role("button", name="Copy state").click()
-    page.locator("details [role=status]", has_text="cop").wait_for(timeout=20_000)
+    assert mail.evaluate("e => e.style.whiteSpace") == "pre"
+    page.set_viewport_size({"width": 400, "height": 720})
+    lines = mail.evaluate("e => (e.scrollHeight - 4) / parseFloat(getComputedStyle(e).lineHeight)")
+    assert lines < len(text.splitlines()) + 3  # none is wrapped
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for name in ("Copy state", "Copy as mail", "Copy as Python"):
+        page.get_by_role("button", name=name).click()
+        page.locator(f"button:text-is('{name}') + [role=status]", has_text="cop").wait_for(timeout=20_000)
     with page.expect_download(timeout=60_000) as saved:
         page.get_by_role("button", name="CSV: designs").click()
     assert saved.value.suggested_filename == "overhead-designs.csv"

@@ -20,12 +20,17 @@ function render({ model, el }) {
   const button = (text, act, title = "") => {
     const made = make("button", { textContent: text, title, className: "jupyter-button" });
     made.style.margin = "2px 8px 2px 0";
-    made.addEventListener("click", act);
+    made.addEventListener("click", () => {
+      said.textContent = "";
+      made.after(said); // what becomes of it is said where it was pressed
+      act();
+    });
     return made;
   };
   const field = (tag, name, rows) => {
     const made = make(tag, { readOnly: true, spellcheck: false });
     if (rows) made.rows = rows;
+    if (rows) Object.assign(made.style, { whiteSpace: "pre", overflowX: "auto" }); // columns stay columns
     made.setAttribute("aria-label", name);
     Object.assign(made.style, { display: "block", boxSizing: "border-box", width: "100%", maxWidth: "80ch",
       margin: "2px 0", font: "12px/1.35 'DejaVu Sans Mono', monospace", color: "inherit",
@@ -38,7 +43,7 @@ function render({ model, el }) {
   const tables = make("div");
   const box = make("details", {}, make("summary", { textContent: "Share: mail, state, CSV, pictures" }),
     mail, button("Copy as mail", () => copy(mail)), state, button("Copy state", () => copy(state)),
-    python, button("Copy as Python", () => copy(python)), said, tables);
+    python, button("Copy as Python", () => copy(python)), tables);
   box.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
   box.style.margin = "4px 2px 8px";
   el.append(box);
