@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import email.policy
 import io
 import json
 import shlex
@@ -32,7 +33,8 @@ def test_an_open_row_shows_mail_state_and_every_table(cls):
     explorer.share_row.is_open = True
     shown = explorer.share_row.shown
     assert shown["mail"].isascii() and max(map(len, shown["mail"].splitlines())) <= 72
-    assert explorer.title() in shown["mail"].replace("\n", " ") and "Result:" in shown["mail"]
+    sent = email.message_from_string(shown["mail"], policy=email.policy.default)
+    assert sent["Subject"] == explorer.title() and "Result:" in sent.get_payload()
     assert shown["state"] == explorer.state_string() and shown["state"] in shown["python"]
     nothing: dict = {}
     exec(shown["python"], nothing)  # a notebook that has imported nothing
@@ -84,6 +86,21 @@ def test_the_command_of_an_overhead_mail_prints_its_numbers(values, capsys):
 def test_no_command_is_offered_for_what_the_command_line_cannot_say():
     assert OverheadExplorer(machine="ram=64GiB", mix="database").command() == ""
     assert "Command:" not in OverheadExplorer(machine="ram=64GiB", mix="database").mail()
+
+
+def test_a_note_of_an_overhead_mail_names_its_designs():
+    explorer = OverheadExplorer(machine="ram=64GiB", designs=["static", "hvo", "dynamic_page"])
+    assert explorer.notes() and "Notes:" in explorer.mail()
+    for row in explorer.rows.to_dict("records"):
+        for note in filter(None, row["notes"].split("; ")):
+            said = [text.removesuffix(f": {note}") for text in explorer.notes() if text.endswith(f": {note}")]
+            assert len(said) == 1 and row["design"] in said[0].split(", ")
+
+
+def test_a_subject_holds_a_name_that_no_line_does():
+    name = "a" * 200
+    mail = widgets.StructExplorer(text=f"struct {name} {{ int a; }};").mail()
+    assert mail.startswith("Subject: ") and max(map(len, mail.splitlines())) <= 72
 
 
 def test_the_command_of_a_pins_mail_prints_its_numbers(capsys):

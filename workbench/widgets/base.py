@@ -331,9 +331,11 @@ class Explorer:
         return []
 
     def mail(self) -> str:
-        """The result as plain text for a mailing list: at most 72 columns of ASCII, with the state in it."""
+        """The result as a mail, its subject first: at most 72 columns of ASCII, with the state in it."""
         from workbench import __version__
         from workbench.argument import mail_note
+        from workbench.argument.document import subject
+        from workbench.argument.mail import plain as plain_text
 
         if self._blanked or not self.tables:
             raise InputError("nothing is drawn, so there is nothing to send")
@@ -342,8 +344,9 @@ class Explorer:
             table = table[list(columns)].rename(columns=dict(columns))
         setup = {name: value for name, value in self.setup().items() if value}
         setup |= {"state": self.state_string(), "by": f"page-workbench {__version__}"}
-        return mail_note(self.title(), setup=setup, command=self.command(), table=table,
-                         notes=self.notes(), sources=self.sources())
+        title = re.sub(r"(\S{50})(?=\S)", r"\1 ", plain_text(self.title()))  # else no header line holds it
+        return subject(title) + "\n\n" + mail_note("", setup=setup, command=self.command(), table=table,
+                                                   notes=self.notes(), sources=self.sources())
 
     def python(self) -> str:
         """Two lines of Python that make this explorer again, whatever has been imported before."""

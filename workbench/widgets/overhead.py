@@ -180,7 +180,7 @@ class OverheadExplorer(Explorer):
         return self.tables["designs"], BYTES
 
     def notes(self) -> list[str]:
-        return notes_of(self.tables["designs"])
+        return named_notes_of(self.tables["designs"])
 
     def sources(self) -> list[str]:
         return [machine_source(machine_of(self.scenarios()[0])), *sources_of(self._value("designs"))]
@@ -353,7 +353,21 @@ def exact_table(table: pd.DataFrame) -> str:
 
 def notes_of(table: pd.DataFrame) -> list[str]:
     """What scenarios leave out or assume, each once."""
-    return list(dict.fromkeys(note for row in table["notes"] for note in str(row).split("; ") if note))
+    return list(_designs_by_note(table))
+
+
+def named_notes_of(table: pd.DataFrame) -> list[str]:
+    """The same, with the designs that each is about."""
+    return [f"{', '.join(names)}: {note}" for note, names in _designs_by_note(table).items()]
+
+
+def _designs_by_note(table: pd.DataFrame) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, row in zip(table["design"], table["notes"], strict=True):
+        for note in dict.fromkeys(str(row).split("; ")):
+            if note:
+                found.setdefault(note, []).append(name)
+    return found
 
 
 def _readout(table: pd.DataFrame, machine: Any, of_device: bool) -> str:
@@ -409,7 +423,7 @@ class MixExplorer(Explorer):
         return self.tables["designs"], BYTES
 
     def notes(self) -> list[str]:
-        return notes_of(self.tables["designs"])
+        return named_notes_of(self.tables["designs"])
 
     def sources(self) -> list[str]:
         return sources_of(list(self.rows["design"]))
