@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from workbench import KernelConfig, Scenario, Struct, compare, figures
 from workbench.figures import PART
+from workbench.pages import TEMPLATES
 
 DESIGNS = ("static", "hvo", "proxy_bit", "proxy_bit:indexed", "dynamic_page", "foll_pin")
 
@@ -167,3 +170,10 @@ def test_names_from_files_are_inert():
         figure.layout.meta = None  # its alt text is set as an attribute, never as HTML
         text = figure.to_json()
         assert "<img" not in text and "\\u003cimg" not in text
+
+
+@pytest.mark.parametrize("script", ["plothost.js", "share.js", "figures.js"])
+def test_the_bar_above_a_figure_is_the_same_wherever_it_is_drawn(script):
+    text = (TEMPLATES / script).read_text()
+    removed = re.search(r"displaylogo: false,\s+modeBarButtonsToRemove: (\[.*?\])", text)
+    assert removed and {"select2d", "lasso2d", "autoScale2d"} <= set(json.loads(removed[1]))

@@ -22,6 +22,7 @@ async function draw(place) {
   const plot = place.querySelector("div.drawn") ?? place.appendChild(Object.assign(
     document.createElement("div"), { className: "drawn" }));
   await Plotly.react(plot, data, layout, { displaylogo: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { format: "png", filename: layout.meta?.file ?? "workbench", scale: 2 } });
   place.classList.add("live"); // hides the PNG
 }
