@@ -392,7 +392,10 @@ def zipped(member: Callable[[random.Random, str, bytes], bytes]) -> Mutate:
     def mutate(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
         if rng.random() < 0.3:
             return binary(rng, seeds)
-        members = list(unzip(rng.choice(seeds)).items())
+        try:
+            members = list(unzip(rng.choice(seeds)).items())
+        except zipfile.BadZipFile:  # a member that was broken before
+            return binary(rng, seeds)
         links: list[str] = []
         method = zipfile.ZIP_DEFLATED
         for _ in range(rng.choice((1, 1, 2, 3))):

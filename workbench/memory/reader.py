@@ -292,7 +292,7 @@ class CaptureReader:
             for low, high, node in self._by_node(start, end)
         ]
         regions += self._devices()
-        return Machine(
+        machine = Machine(
             name=self.capture.name,
             kernel=self.kernel,
             regions=tuple(sorted(regions, key=lambda r: (r.first_pfn, r.end_pfn))),
@@ -306,6 +306,12 @@ class CaptureReader:
             notes=tuple(self.notes),
             counter=self._counter(),
         )
+        if machine.memmap_pages < 0:
+            raise InputError(
+                f"its hugetlb pages free {-machine.memmap_pages} pages of memmap more than there are",
+                file=self.capture.name,
+            )
+        return machine
 
     def _split_nomap(self) -> tuple[list[tuple[int, int, str]], list[tuple[int, int, str]]]:
         """memblock's ranges as RAM and NOMAP: flagged by memblock, else what iomem does not call RAM."""
@@ -471,6 +477,13 @@ class CaptureReader:
     def _hugetlb(self) -> tuple[HugeTlb, ...]:
         """hugetlb pools and what HVO frees of each page: as the kernel log says, else by the rule."""
         said = layout.parse_freed_vmemmap(self.dmesg, self.capture.where("dmesg"))
+        for size, freed in said.items():
+            whole = size // self.kernel.page_size * self.kernel.sizeof_page
+            if freed >= max(whole, 1):
+                raise InputError(
+                    f"{freed} bytes freed of the {whole} bytes of vmemmap of a {size}-byte hugetlb page",
+                    file=self.capture.where("dmesg"),
+                )
         pools = layout.parse_hugepages(self.capture.text("hugepages") or "", self.capture.where("hugepages"))
         if not pools:
             info = layout.parse_counters(self.capture.text("meminfo") or "", self.capture.where("meminfo"))
