@@ -133,8 +133,11 @@ def _machine(args: argparse.Namespace) -> Answer:
         ]
         return "\n\n".join(
             [
-                f"{found['name']}: {found['arch']}, Linux {found['release']} (constants: {found['kernel']})\n"
-                f"from {found['source']}",
+                printable(
+                    f"{found['name']}: {found['arch']}, Linux {found['release']} "
+                    f"(constants: {found['kernel']})"
+                )
+                + f"\nfrom {printable(found['source'])}",
                 table(("", "value"), facts),
                 table(("first pfn", "end pfn", "pages", "kind", "node", "name"), ranges),
                 *([table(("node", "pages of RAM", "first pfn", "end pfn"), nodes)] if nodes else []),

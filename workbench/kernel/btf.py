@@ -380,6 +380,8 @@ def _elf_section(stream: IO[bytes], file: str | os.PathLike[str] | None) -> byte
     if size > MAX_BLOB_BYTES or flags & 0x800:  # SHF_COMPRESSED
         raise InputError(f"section .BTF of {size} bytes, flags {flags:#x}; it must be uncompressed and at "
                          f"most {MAX_BLOB_BYTES} bytes", file=file)
+    if offset >= 1 << 63:
+        raise InputError(f"section .BTF at byte {offset:#x} lies behind any file's end", file=file)
     stream.seek(offset)
     return stream.read(size)
 

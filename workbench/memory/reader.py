@@ -290,6 +290,7 @@ class CaptureReader:
             for kind, ranges in (("ram", ram), ("nomap", nomap))
             for start, end, name in ranges
             for low, high, node in self._by_node(start, end)
+            if low < high  # less than a page is none
         ]
         regions += self._devices()
         machine = Machine(
