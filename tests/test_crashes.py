@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from workbench.paths import data_dir
+from workbench.model.files import data_dir
 
 SETUPS = {
     "compare --html": """
@@ -25,22 +25,22 @@ def write():
 whole = lambda: target.read_text().rstrip().endswith("</html>")
 """,
     "a cost table": """
-from workbench.lookups.costs import CostTable
+from workbench.evidence.lookups.costs import CostTable
 table, target = CostTable.load(data / "costs/epyc-2vcpu-full.json"), folder / "table.json"
 def write():
     table.save(target)
 whole = lambda: CostTable.load(target).rows == table.rows
 """,
     "an argument": """
-from workbench.argument import Argument
+from workbench.studies.argument import Argument
 given, target = Argument("A title", proposed="static", about="x" * 100_000), folder / "argument.json"
 def write():
     given.save(target)
 whole = lambda: Argument.load(target).about == given.about
 """,
     "trace import": """
-from workbench.pins.readers import import_text
-from workbench.pins.trace import load_trace
+from workbench.evidence.pins.readers import import_text
+from workbench.evidence.pins.trace import load_trace
 target = folder / "trace.parquet"
 def write():
     import_text(data / "traces/perf-script.txt", target)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench import render
+from workbench.views import pages as render
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = render.notebooks(FOLDER)

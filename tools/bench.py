@@ -66,7 +66,7 @@ def benches() -> Iterator[Bench]:
     yield Bench("import workbench, interpreter start included", 0.3,
                 lambda: functools.partial(python, "import workbench"))
     yield Bench("XArray count of 10,000,000 random pfns", 1.0, xarray_count, passes=3)
-    from workbench import designs
+    from workbench.model import designs
 
     for design in designs.names(variants=True):
         for tib, extents, goal in ((64, 10_000, 0.020), (64, 100, None), (1, 10_000, None)):
@@ -98,7 +98,8 @@ def shared_tab() -> Any:
 
     from playwright.sync_api import sync_playwright
 
-    from workbench import share, widgets
+    from workbench.views import explorers as widgets
+    from workbench.views.pages import share
 
     sys.path.insert(0, str(ROOT / "tests"))
     from conftest import CHROMIUM_ARGS, find_chromium
@@ -147,7 +148,7 @@ def xarray_arena() -> Callable[[], object]:
     In a virtual machine the first pass may also wait for the host to find that memory.
     """
     from workbench import PfnSet
-    from workbench.lookups import structures
+    from workbench.evidence.lookups import _structures as structures
 
     structures.xarray(PfnSet.from_pfns([99]))  # compiled before
     pfns = PfnSet.from_pfns(np.random.default_rng(1).integers(0, 1 << 28, 10_000_000, dtype=np.uint64))
@@ -162,7 +163,8 @@ def lookup_ratios() -> Iterator[str]:
     import xa_walk
 
     from workbench import PfnSet
-    from workbench.lookups import measure, structures, subjects
+    from workbench.evidence.lookups import _structures as structures
+    from workbench.evidence.lookups import measure, subjects
 
     rng = np.random.default_rng(1)
 
@@ -196,7 +198,8 @@ def python(code: str) -> None:
 
 def xarray_count() -> Callable[[], object]:
     """Pfns of 64 TiB, drawn with repetition; sorting them is part of the work."""
-    from workbench import KernelConfig, PfnSet, pfnmaps
+    from workbench import KernelConfig, PfnSet
+    from workbench.model import pfnmaps
 
     pfns = np.random.default_rng(1).integers(0, 1 << 34, 10_000_000, dtype=np.uint64)
     kernel = KernelConfig()
@@ -223,7 +226,7 @@ def footprint(design: str, tib: int, extents: int) -> Callable[[], object]:
 
 def sweeps() -> Iterator[tuple[str, str]]:
     """Designs and the pfn maps that they use, where a formula takes arrays."""
-    from workbench import designs, pfnmaps
+    from workbench.model import designs, pfnmaps
 
     for design in designs.names():
         maps = [name for name, one in pfnmaps.registry().items() if one.by_arrays]
@@ -233,8 +236,8 @@ def sweeps() -> Iterator[tuple[str, str]]:
 def scenarios(design: str, pfn_map: str) -> Callable[[], object]:
     """Random shares of 1 TiB, runs and sizes, in batches as a sweep has them; one core."""
     from workbench import Scenario
-    from workbench.scenario.batch import evaluate_all
-    from workbench.sweep import Range, spec
+    from workbench.model.scenario.batch import evaluate_all
+    from workbench.studies.sweep import Range, spec
 
     what = spec(Scenario(machine="ram=1TiB", design=design, pfn_map=pfn_map),
                 random={"nr_pinned": Range("0.001%", "10%", log=True), "run_pages": Range(1, 512),
@@ -264,7 +267,7 @@ def trace_replay(shift: int) -> Callable[[], object]:
 
 def kpageflags() -> Callable[[], object]:
     """From the file to page types and folio orders."""
-    from workbench.memory.pageflags import PageFlags
+    from workbench.model.memory.pageflags import PageFlags
 
     def decode() -> None:
         flags = PageFlags.load("h100-128g-6.18", "pinned")
@@ -275,7 +278,8 @@ def kpageflags() -> Callable[[], object]:
 
 def struct_page() -> Callable[[], float]:
     """In a new process each time; its imports are not counted."""
-    code = ("import time; from workbench.kernel import btf; from workbench.kernel.structs import Struct; "
+    code = ("import time; from workbench.model.kernel import _btf; "
+            "from workbench.model.kernel.structs import Struct; "
             f"start = time.perf_counter(); Struct.from_btf('page', '{LIVE_BTF}'); "
             "print(time.perf_counter() - start)")
 
@@ -289,7 +293,7 @@ def struct_page() -> Callable[[], float]:
 
 def trace_import(name: str, stamp: bytes) -> Callable[[], object]:
     """A shipped text over and over, each time a little later; what is compiled is compiled before."""
-    from workbench.pins.readers import import_text
+    from workbench.evidence.pins.readers import import_text
 
     text = trace_text(name, stamp)
     import_text(ROOT / "data/traces" / name, text.with_name("out.parquet"))

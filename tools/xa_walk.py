@@ -36,7 +36,7 @@ def build(folder: Path, *flags: str) -> Path:
 
 
 def functions(folder: Path) -> dict[str, Callable[..., int]]:
-    """The twin's loops by name, called as those of workbench.lookups.loops: ``(keys, z, arena, head)``."""
+    """The twin's loops by name, called as those of the lookups' ``_loops``: ``(keys, z, arena, head)``."""
     loaded = ctypes.CDLL(str(build(folder, *SHARED)))
     return {name: _wrapped(getattr(loaded, name)) for name in ("dependent", "independent", "out_of_line")}
 

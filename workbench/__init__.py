@@ -11,69 +11,70 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Argument": "workbench.argument",
-    "KernelConfig": "workbench.kernel.config",
-    "Struct": "workbench.kernel.structs",
-    "PfnSet": "workbench.memory.pfns",
-    "Machine": "workbench.memory.machine",
-    "load_capture": "workbench.memory.capture",
-    "load_trace": "workbench.pins.trace",
-    "replay": "workbench.pins.replay",
-    "Scenario": "workbench.scenario",
-    "evaluate": "workbench.scenario",
-    "break_even": "workbench.scenario",
-    "compare": "workbench.scenario",
-    "InputError": "workbench.errors",
+_HOME = {  # where each name lives
+    "Argument": "workbench.studies.argument",
+    "CostTable": "workbench.evidence.lookups.costs",
+    "KernelConfig": "workbench.model.kernel.config",
+    "Machine": "workbench.model.memory.machine",
+    "PfnSet": "workbench.model.memory.pfns",
+    "Scenario": "workbench.model.scenario",
+    "Struct": "workbench.model.kernel.structs",
+    "compare": "workbench.model.scenario",
+    "evaluate": "workbench.model.scenario",
+    "replay": "workbench.evidence.pins.replay",
+    "share": "workbench.views.pages.share",
+    "versus": "workbench.studies.versus",
 }
-_MODULES = {"argument", "claims", "pfnmaps", "designs", "figures", "widgets", "kernel", "memory", "pins",
-            "scenario", "sweep", "fleet", "typesafety"}
-
-__all__ = [
-    "Argument",
-    "InputError",
-    "KernelConfig",
-    "Machine",
-    "PfnSet",
-    "Scenario",
-    "Struct",
-    "argument",
-    "break_even",
-    "claims",
-    "compare",
-    "designs",
-    "evaluate",
-    "figures",
-    "fleet",
-    "load_capture",
-    "load_trace",
-    "pfnmaps",
-    "pins",
-    "replay",
-    "sweep",
-    "typesafety",
-    "widgets",
-]
+_MODULES = {
+    "designs": "workbench.model.designs",
+    "explorers": "workbench.views.explorers",
+    "figures": "workbench.views.figures",
+    "pfnmaps": "workbench.model.pfnmaps",
+    "studies": "workbench.studies",
+    "sweep": "workbench.studies.sweep",
+}
+__all__ = sorted([*_HOME, *_MODULES])
+# What other people's scripts import from earlier versions: still here, not shown.
+_OLD = {
+    "InputError": "workbench.model.errors",
+    "break_even": "workbench.model.scenario",
+    "load_capture": "workbench.model.memory.capture",
+    "load_trace": "workbench.evidence.pins.trace",
+}
+_OLD_MODULES = {
+    "argument": "workbench.studies.argument",
+    "claims": "workbench.studies.claims",
+    "fleet": "workbench.studies.fleet",
+    "kernel": "workbench.model.kernel",
+    "memory": "workbench.model.memory",
+    "pins": "workbench.evidence.pins",
+    "scenario": "workbench.model.scenario",
+    "typesafety": "workbench.evidence.typesafety",
+    "widgets": "workbench.views.explorers",
+}
 
 if TYPE_CHECKING:
-    from workbench.argument import Argument
-    from workbench.errors import InputError
-    from workbench.kernel.config import KernelConfig
-    from workbench.kernel.structs import Struct
-    from workbench.memory.capture import load_capture
-    from workbench.memory.machine import Machine
-    from workbench.memory.pfns import PfnSet
-    from workbench.pins.replay import replay
-    from workbench.pins.trace import load_trace
-    from workbench.scenario import Scenario, break_even, compare, evaluate
-    from workbench.sweep import sweep
+    from workbench import studies
+    from workbench.evidence.lookups.costs import CostTable
+    from workbench.evidence.pins.replay import replay
+    from workbench.model import designs, pfnmaps
+    from workbench.model.kernel.config import KernelConfig
+    from workbench.model.kernel.structs import Struct
+    from workbench.model.memory.machine import Machine
+    from workbench.model.memory.pfns import PfnSet
+    from workbench.model.scenario import Scenario, compare, evaluate
+    from workbench.studies import sweep
+    from workbench.studies.argument import Argument
+    from workbench.studies.versus import versus
+    from workbench.views import explorers, figures
+    from workbench.views.pages.share import share
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"workbench.{name}")
+    if home := (_HOME | _OLD).get(name):
+        value = getattr(importlib.import_module(home), name)
+    elif home := (_MODULES | _OLD_MODULES).get(name):
+        value = importlib.import_module(home)
     else:
         raise AttributeError(f"module 'workbench' has no attribute {name!r}")
     globals()[name] = value
@@ -81,4 +82,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return [*__all__, "__version__"]

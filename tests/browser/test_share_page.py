@@ -11,9 +11,11 @@ import ipywidgets as w
 import pandas as pd
 import pytest
 
-from workbench import figures, share, widgets
-from workbench.errors import InputError
-from workbench.widgets.base import Explorer
+from workbench.model.errors import InputError
+from workbench.views import explorers as widgets
+from workbench.views import figures
+from workbench.views.explorers._base import Explorer
+from workbench.views.pages import share
 
 EVIL = "<img src=x onerror=window.evil=1>\x1b[31m\u202e<script>window.evil=1</script>"
 AXES = {"nr_pinned": ["0%", "0.1%", "1%", "50%"], "pfn_map": ["xarray", "two_level"], "folio_order": [0, 9]}

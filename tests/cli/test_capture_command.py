@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 
 from workbench import capture, cli
-from workbench.errors import InputError
-from workbench.kernel.btf import Btf
-from workbench.memory.capture import load_capture
-from workbench.memory.machine import Machine
-from workbench.memory.pageflags import PageFlags
-from workbench.paths import data_dir
-from workbench.scenario import Scenario, evaluate
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel._btf import Btf
+from workbench.model.memory.capture import load_capture
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.pageflags import PageFlags
+from workbench.model.scenario import Scenario, evaluate
 
 FILE = Path(capture.__file__)
 CAPTURES = data_dir() / "captures"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from workbench.cli import main
-from workbench.paths import data_dir
+from workbench.model.files import data_dir
 
 CAPTURES = data_dir() / "captures"
 
@@ -206,7 +206,7 @@ def test_a_design_without_descriptors_has_no_lifetime_of_one(capsys):
 
 
 def test_the_machine_of_a_replay_ends_with_its_last_region(capsys):
-    from workbench.memory.machine import Machine
+    from workbench.model.memory.machine import Machine
 
     machine = Machine.load("debian-6.12-4g-nvdimm2g")
     assert machine.span > machine.max_pfn  # the pmem lies above RAM
@@ -235,7 +235,7 @@ def test_help_of_replay_names_the_designs_and_maps(capsys):
 
 def test_memory_blocks_that_adjoin_are_one_row(capsys, tmp_path):
     from workbench.cli import _adjoining
-    from workbench.memory.machine import Machine
+    from workbench.model.memory.machine import Machine
 
     regions = Machine.load("ram=64GiB,hole=3GiB-4GiB").regions
     low = next(r for r in regions if r.kind == "ram")

@@ -7,10 +7,12 @@ import re
 
 import pytest
 
-from workbench import InputError, cli, designs, sweep
-from workbench.paths import data_dir
-from workbench.scenario import Scenario, evaluate
-from workbench.scenario.files import MAX_BYTES, field_kinds, load
+from workbench import InputError, cli
+from workbench.model import designs
+from workbench.model.files import data_dir
+from workbench.model.scenario import Scenario, evaluate
+from workbench.model.scenario.files import MAX_BYTES, field_kinds, load
+from workbench.studies import sweep
 
 SHIPPED = sorted(path for path in (data_dir() / "scenarios").glob("*.toml") if "sweep-" not in path.name)
 SMALL = """

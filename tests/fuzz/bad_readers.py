@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import harness
 from harness import Reader, Wrong
 
-from workbench.errors import InputError
+from workbench.model.errors import InputError
 
 
 class _Evil:

@@ -250,7 +250,7 @@ class Worker:
         return "finding", Finding(name, kind, f"{said}\n{trace[-3000:]}", number, place)
 
     def _judged(self, error: BaseException | None, left: list[str], is_seed: bool) -> tuple[str, str]:
-        from workbench.errors import InputError
+        from workbench.model.errors import InputError
 
         if self.guard.seen:
             return "forbidden", self.guard.seen[0]

@@ -29,9 +29,10 @@ import harness  # noqa: E402
 import mutations as broken  # noqa: E402
 from harness import Reader, Wrong  # noqa: E402
 
-from workbench import cli, pages  # noqa: E402
-from workbench.errors import InputError  # noqa: E402
-from workbench.paths import data_dir  # noqa: E402
+from workbench import cli  # noqa: E402
+from workbench.model.errors import InputError  # noqa: E402
+from workbench.model.files import data_dir  # noqa: E402
+from workbench.views import _assets as pages  # noqa: E402
 
 pages._commit = lambda folder: ""  # it asks git; no reader's business
 DATA = data_dir()
@@ -136,9 +137,9 @@ def check_machine(machine: Any) -> None:
 
 
 def read_capture(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.memory.capture import Capture
-    from workbench.memory.machine import Machine
-    from workbench.scenario import Scenario, evaluate
+    from workbench.model.memory.capture import Capture
+    from workbench.model.memory.machine import Machine
+    from workbench.model.scenario import Scenario, evaluate
 
     parts = broken.unbundle(path.read_bytes())
     machine = Machine.from_capture(Capture("x", "x", {n: _Part(n, d) for n, d in parts.items()}))  # type: ignore[misc]
@@ -181,9 +182,9 @@ def _mmsnap_member(rng: random.Random, name: str, content: bytes) -> bytes:
 
 
 def read_mmsnap(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.memory.capture import load_capture
-    from workbench.memory.machine import Machine
-    from workbench.memory.pageflags import PageFlags
+    from workbench.model.memory.capture import load_capture
+    from workbench.model.memory.machine import Machine
+    from workbench.model.memory.pageflags import PageFlags
 
     capture = load_capture(path)
     errors = []
@@ -235,7 +236,7 @@ def _arrays() -> dict[str, list[Any]]:
 
 
 def read_npz(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.memory.pageflags import PageFlags
+    from workbench.model.memory.pageflags import PageFlags
 
     check_flags(PageFlags.load(path))
     command("pages", path, "--raw")
@@ -245,7 +246,7 @@ def read_npz_bytes(path: Path, out: Path, rng: random.Random) -> None:
     """Bytes that changed below the checksums: the same arrays as before, or an error."""
     import numpy as np
 
-    from workbench.memory.capture import load_capture
+    from workbench.model.memory.capture import load_capture
 
     npz = load_capture(path).npz()
     for name in npz.names:
@@ -261,7 +262,7 @@ def read_npz_bytes(path: Path, out: Path, rng: random.Random) -> None:
 
 @functools.cache
 def _blobs() -> tuple[bytes, ...]:
-    spec = importlib.util.spec_from_file_location("blob_builder", ROOT / "tests/kernel/test_btf.py")
+    spec = importlib.util.spec_from_file_location("blob_builder", ROOT / "tests/model/kernel/test_btf.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -283,7 +284,7 @@ def swapped(blob: bytes) -> bytes:
 
 
 def layouts_of(blob: bytes) -> list[Any]:
-    from workbench.kernel.btf import Btf
+    from workbench.model.kernel._btf import Btf
 
     loaded, found = Btf.load(blob), []
     for ask in (
@@ -420,8 +421,8 @@ C_TOKENS = [
 
 
 def read_c(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.kernel.config import KernelConfig
-    from workbench.kernel.structs import Struct
+    from workbench.model.kernel.config import KernelConfig
+    from workbench.model.kernel.structs import Struct
 
     text = path.read_bytes().decode("utf-8", "replace")
     kernel = KernelConfig.preset("x86-64")
@@ -436,7 +437,7 @@ def read_c(path: Path, out: Path, rng: random.Random) -> None:
 
 
 def read_callsites(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.typesafety.callsites import count_calls
+    from workbench.evidence.typesafety.callsites import count_calls
 
     numbers_are_counts(count_calls(path.read_bytes()))
 
@@ -505,7 +506,7 @@ TRACE_TOKENS = [
 
 
 def check_trace(trace: Any, found: dict[str, Any] | None = None) -> None:
-    from workbench.pins.replay import replay
+    from workbench.evidence.pins.replay import replay
 
     result = replay(trace)
     numbers_are_counts(result.to_dict(), allow=("outstanding_refs_end",))
@@ -521,8 +522,8 @@ def check_trace(trace: Any, found: dict[str, Any] | None = None) -> None:
 
 
 def read_trace(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.pins.readers import import_text
-    from workbench.pins.trace import load_trace
+    from workbench.evidence.pins.readers import import_text
+    from workbench.evidence.pins.trace import load_trace
 
     target = out / "trace.parquet"
     try:
@@ -586,7 +587,7 @@ def _parquets() -> tuple[bytes, ...]:
 
 
 def read_parquet(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.pins.trace import iter_batches, load_trace
+    from workbench.evidence.pins.trace import iter_batches, load_trace
 
     trace = load_trace(path)
     check_trace(trace)
@@ -598,7 +599,7 @@ def read_parquet(path: Path, out: Path, rng: random.Random) -> None:
 
 
 def read_series(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.pins.vmstat import load_series
+    from workbench.evidence.pins.vmstat import load_series
 
     series = load_series(path)
     hold((series.ts_ns >= 0).all() and len(series) > 0, "times below 0")
@@ -611,7 +612,7 @@ SERIES = [
 
 
 def read_registration(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.pins.vmstat import registration
+    from workbench.evidence.pins.vmstat import registration
 
     (out / "pins.json").write_bytes(path.read_bytes())
     found = registration(out)
@@ -674,7 +675,7 @@ def tomls() -> list[bytes]:
 
 
 def read_toml(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.scenario.files import load
+    from workbench.model.scenario.files import load
 
     given = load(path)
     plain = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
@@ -699,7 +700,7 @@ SPECS = [
 
 
 def read_spec(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.memory.machine import Machine
+    from workbench.model.memory.machine import Machine
 
     check_machine(Machine.from_spec(path.read_bytes().decode("utf-8", "replace")))
 
@@ -712,7 +713,7 @@ STATES = [
 
 
 def read_state(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.widgets.state import decode, encode
+    from workbench.views.explorers._state import decode, encode
 
     state = decode(path.read_bytes().decode("utf-8", "replace"))
     values = dict(state)
@@ -817,7 +818,7 @@ def cost_tables() -> list[bytes]:
 
 
 def read_costs(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.lookups.costs import CostTable
+    from workbench.evidence.lookups.costs import CostTable
 
     table = CostTable.load(path)
     for row in table.rows:
@@ -832,8 +833,8 @@ def read_costs(path: Path, out: Path, rng: random.Random) -> None:
 
 
 def arguments() -> list[bytes]:
-    from workbench.argument import Argument
-    from workbench.argument.evidence import Memory, grid
+    from workbench.studies.argument import Argument
+    from workbench.studies.argument._evidence import Memory, grid
 
     made = Argument("A title", proposed="dynamic_page", about="About it.")
     claim = {
@@ -855,13 +856,13 @@ def arguments() -> list[bytes]:
 
 
 def _format() -> str:
-    from workbench.argument import collect
+    from workbench.studies.argument import _collect as collect
 
     return str(collect.FORMAT)
 
 
 def read_argument(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench.argument import Argument
+    from workbench.studies.argument import Argument
 
     found = Argument.load(path)
     found.save(out / "again.json")
@@ -978,8 +979,8 @@ NOTEBOOK_TOKENS = [
 
 
 def read_notebook(path: Path, out: Path, rng: random.Random) -> None:
-    from workbench import render
-    from workbench.render.run import read, text_of
+    from workbench.views import pages as render
+    from workbench.views.pages._run import read, text_of
 
     book = read(path)
     render.normalise(book)

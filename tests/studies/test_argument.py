@@ -17,8 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import Argument, Machine, Scenario, cli, render
-from workbench.argument import (
+from workbench import Argument, Machine, Scenario, cli
+from workbench.cli.argue import main as run_evidence
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir, write_whole
+from workbench.model.scenario import evaluate
+from workbench.model.scenario.files import load as load_scenarios
+from workbench.studies.argument import (
     Document,
     EvidenceError,
     Memory,
@@ -31,16 +36,11 @@ from workbench.argument import (
     mail_note,
     mail_table,
 )
-from workbench.argument.__main__ import main as run_evidence
-from workbench.argument.counter import pairs, strongest_untold, strongest_worse
-from workbench.argument.evidence import Point, from_recipe
-from workbench.argument.mail import WIDTH, check, footnotes, number, plain, shell_lines, wrapped
-from workbench.argument.prose import Value, filled
-from workbench.errors import InputError
-from workbench.pages import write_whole
-from workbench.paths import data_dir
-from workbench.scenario import evaluate
-from workbench.scenario.files import load as load_scenarios
+from workbench.studies.argument._counter import pairs, strongest_untold, strongest_worse
+from workbench.studies.argument._evidence import Point, from_recipe
+from workbench.studies.argument._mail import WIDTH, check, footnotes, number, plain, shell_lines, wrapped
+from workbench.studies.argument._prose import Value, filled
+from workbench.views import pages as render
 
 texts = st.text(max_size=120)
 cells = st.one_of(
@@ -505,7 +505,7 @@ def test_evidence_survives_its_recipe_and_its_command_prints_the_same_numbers(na
         if program == "workbench":
             assert cli.main(words) == 0
         else:
-            assert [program, *words[:2]] == ["python3", "-m", "workbench.argument"]
+            assert [program, *words[:2]] == ["python3", "-m", "workbench.studies.argument"]
             assert run_evidence(words[2:]) == 0
         printed += capsys.readouterr().out
     shown = printed.replace(",", "")
@@ -570,7 +570,7 @@ def test_csv_has_every_number_in_full():
 
 
 def test_the_mail_of_notebook_10_is_fit_and_a_reader_finds_all_of_it():
-    notebook = render.read(Path(__file__).resolve().parents[1] / "notebooks/10_design_argument.ipynb")
+    notebook = render.read(Path(__file__).resolve().parents[2] / "notebooks/10_design_argument.ipynb")
     texts = [out.text for cell in notebook.cells for out in cell.get("outputs", ()) if "text" in out]
     (text,) = [text for text in texts if text.startswith("Subject: ")]
     assert is_fit(text.split("\n\n", 1)[1])

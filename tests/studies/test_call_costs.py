@@ -5,8 +5,8 @@ import math
 import pytest
 
 from workbench import InputError
-from workbench.lookups.costs import CostRow, CostTable, shipped
-from workbench.scenario import SLOW_DESIGNS, model_checks, path_costs, share_curve, slow_fast
+from workbench.evidence.lookups.costs import CostRow, CostTable, shipped
+from workbench.studies.times import SLOW_DESIGNS, model_checks, path_costs, share_curve, slow_fast
 
 
 def row(path, ns, **more):

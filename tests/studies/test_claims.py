@@ -7,15 +7,15 @@ import json
 
 import pytest
 
-from workbench import claims
 from workbench.cli import main
-from workbench.designs import compound_devmap, foll_pin, memdesc
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.memory.memmap import hvo_freed_pages
-from workbench.memory.pfns import PfnSet
-from workbench.paths import data_dir
-from workbench.pfnmaps.two_level import TwoLevel
+from workbench.model.designs import compound_devmap, foll_pin, memdesc
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.memmap import hvo_freed_pages
+from workbench.model.memory.pfns import PfnSet
+from workbench.model.pfnmaps.two_level import TwoLevel
+from workbench.studies import claims
 
 #: Every claim that differs, and why.
 DIFFERS = {

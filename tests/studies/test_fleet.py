@@ -12,15 +12,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import Machine, Scenario, designs, evaluate, figures, load_capture
+from workbench import Machine, Scenario, evaluate, load_capture
 from workbench.cli import main
-from workbench.errors import InputError
-from workbench.fleet import Options, engines, find, fleet, generate, guard, look, read, summary
-from workbench.fleet.answers import NO_MIX
-from workbench.fleet.generator import captures, templates
-from workbench.memory.pageflags import PageFlags
-from workbench.paths import data_dir
-from workbench.scenario import PART
+from workbench.model import designs
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.memory.pageflags import PageFlags
+from workbench.model.scenario import PART
+from workbench.studies.fleet import (
+    Options,
+    find,
+    fleet,
+    generate,
+    look,
+    read,
+    summary,
+)
+from workbench.studies.fleet import (
+    _engines as engines,
+)
+from workbench.studies.fleet import (
+    _guard as guard,
+)
+from workbench.studies.fleet._answers import NO_MIX
+from workbench.studies.fleet._generator import captures, templates
+from workbench.views import figures
 
 EVIL = "<img src=x onerror=alert(1)>\u202e\x1b[31m.mmsnap"
 
@@ -175,7 +191,7 @@ def child(says: str) -> tuple[str, str]:
     """The guard's child, in which looking at a capture does something else first."""
     return "-c", f"""
 import os, sys, time
-from workbench.fleet import guard
+from workbench.studies.fleet import guard
 honest = guard.look
 def look(found, options):
     {says}
@@ -214,7 +230,8 @@ def test_what_a_slow_capture_left_in_a_temporary_folder_goes(tmp_path, monkeypat
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(guard, "CHILD", child(
-        "import workbench.fleet.answers as a; a.load_capture = lambda path: [open(path), time.sleep(60)]"))
+        "import workbench.studies.fleet._answers as a\n"
+        "a.load_capture = lambda path: [open(path), time.sleep(60)]"))
     (row,) = fleet(f"zip://::{tmp_path}/all.tar", workers=1, limit_s=3).to_dict("records")
     assert row["error"] == "took longer than 3 s" and not list((tmp_path / "tmp").iterdir())
 
@@ -260,7 +277,7 @@ def test_engines_that_are_none(tmp_path, engine, workers, rule):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr("workbench.fleet.run.MIN_BATCH", 4)
+    monkeypatch.setattr("workbench.studies.fleet._run.MIN_BATCH", 4)
 
 
 def test_the_file_holds_the_table_and_leaves_nothing_beside_it(table, forty, tmp_path, small_batches):
@@ -375,7 +392,7 @@ def test_folders_globs_and_urls_name_the_same_captures(tmp_path, monkeypatch):
         same(other, tables[0])
     with pytest.raises(InputError, match="in-process"):
         fleet("memory://fleet")
-    monkeypatch.setattr("workbench.fleet.captures.MAX_REMOTE_BYTES", 1000)
+    monkeypatch.setattr("workbench.studies.fleet._captures.MAX_REMOTE_BYTES", 1000)
     assert fleet("memory://fleet", engine="in-process")["error"].str.contains("too many to copy").all()
     system.rm("/fleet", recursive=True)
 
@@ -495,7 +512,7 @@ def test_looking_never_raises(tmp_path, monkeypatch):
         def load(path, error=error):
             raise error
 
-        monkeypatch.setattr("workbench.fleet.answers.load_capture", load)
+        monkeypatch.setattr("workbench.studies.fleet._answers.load_capture", load)
         reason = look(found, Options()).reason
         assert reason and reason.isprintable()
 

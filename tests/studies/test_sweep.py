@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 import workbench
 from workbench import InputError, Machine, PfnSet, Scenario, evaluate
-from workbench.scenario import break_even, compare
-from workbench.scenario.batch import scenario_at
-from workbench.sweep import (
+from workbench.model.scenario import break_even, compare
+from workbench.model.scenario.batch import scenario_at
+from workbench.studies.sweep import (
     Range,
     break_even_surface,
     load,
@@ -32,9 +32,9 @@ from workbench.sweep import (
     tornado,
     with_ns,
 )
-from workbench.sweep.analysis import sobol_of
-from workbench.sweep.axes import MAX_POINTS
-from workbench.sweep.engines import dask_client
+from workbench.studies.sweep._analysis import sobol_of
+from workbench.studies.sweep._axes import MAX_POINTS
+from workbench.studies.sweep._engines import dask_client
 
 TIB = Scenario(machine="ram=1TiB")
 SHARE = Range("0.001%", "10%", log=True)
@@ -43,12 +43,12 @@ SHARE = Range("0.001%", "10%", log=True)
 def test_the_package_is_its_main_function():
     table = workbench.sweep(TIB, folio_order=range(3))
     assert table["folio_order"].tolist() == [0, 1, 2]
-    assert workbench.sweep.tornado is tornado
+    assert workbench.studies.sweep.tornado is tornado
 
 
 def test_importing_the_workbench_imports_no_dask():
     late = ("dask", "distributed", "scipy", "SALib", "pandas", "pyarrow", "numba")
-    code = f"import sys, workbench.sweep; print([m for m in {late} if m in sys.modules])"
+    code = f"import sys, workbench.studies.sweep; print([m for m in {late} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
 
@@ -241,7 +241,7 @@ def test_a_script_without_a_guard_may_use_processes(tmp_path):
 
 
 def test_another_version_on_a_worker_is_named(monkeypatch):
-    from workbench.sweep import engines
+    from workbench.studies.sweep import _engines as engines
 
     class Client:
         def nthreads(self):
@@ -270,7 +270,7 @@ def test_another_version_on_a_worker_is_named(monkeypatch):
 def test_killed_and_resumed_is_as_if_never_killed(plain, tmp_path):
     """SIGKILL after some of 18 batches; what was done is not done again, and the bytes are the same."""
     out = tmp_path / "k.parquet"
-    code = ("import time; from workbench.sweep import store, sweep, Range\n"
+    code = ("import time; from workbench.studies.sweep import store, sweep, Range\n"
             "from workbench import Scenario\nkeep = store.Parts.add\n"
             "def slow(self, nr, rows):\n    keep(self, nr, rows); print(nr, flush=True); time.sleep(0.05)\n"
             "store.Parts.add = slow\n"
@@ -333,7 +333,7 @@ def test_what_is_no_sweep_is_not_touched(tmp_path):
 
 
 def test_two_sweeps_do_not_write_one_file(tmp_path):
-    from workbench.sweep import store
+    from workbench.studies.sweep import _store as store
 
     what = spec(BASE, grid={"nr_pinned": [1, 2]})
     with store.Parts(tmp_path / "a.parquet", what, 1).held(), pytest.raises(InputError, match="it now"):
@@ -408,8 +408,8 @@ def test_the_front_tells_large_numbers_apart_and_leaves_out_what_has_none():
 
 
 def test_ns_are_those_of_the_share_curve():
-    from workbench.lookups.costs import CostTable
-    from workbench.scenario import share_curve
+    from workbench.evidence.lookups.costs import CostTable
+    from workbench.studies.times import share_curve
 
     costs = CostTable.load("epyc-2vcpu-full")
     swept = sweep(TIB, design=["static", "dynamic_page:range", "page_ext"], nr_pinned=["1%"])
@@ -450,7 +450,7 @@ def test_shipped_files_can_be_read():
 
 
 def test_figures_show_the_tables_numbers():
-    from workbench.figures import sweep as figures
+    from workbench.views.figures import sweep as figures
 
     base = TIB.with_(nr_pinned="1%")
     moved = tornado(base, {"run_pages": (1, 512), "pfn_map": ("sorted_array", "flat")})

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import InputError, designs
-from workbench.lookups.costs import CostRow, CostTable
-from workbench.scenario import Scenario, evaluate, machine_of, share_curve
-from workbench.scenario.calls import call_ns
-from workbench.scenario.versus import (
+from workbench import InputError
+from workbench.evidence.lookups.costs import CostRow, CostTable
+from workbench.model import designs
+from workbench.model.scenario import Scenario, evaluate, machine_of
+from workbench.studies.calls import call_ns
+from workbench.studies.times import share_curve
+from workbench.studies.versus import (
     APART,
     MADE,
     UNDECIDED,
@@ -95,7 +97,7 @@ def test_call_sites_are_those_recorded_of_7_3(found):
 
 
 def test_mistakes_are_the_matrix_counted_anew(found):
-    from workbench.typesafety import matrix
+    from workbench.evidence.typesafety import matrix
 
     for side, name in (("a", "proxy_bit"), ("b", "dynamic_page")):
         by: dict[str, set[str]] = {}

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import InputError, KernelConfig, Machine, PfnSet, designs, pfnmaps
-from workbench.paths import data_dir
-from workbench.pfnmaps import ops
-from workbench.pfnmaps.rhashtable import HASH_RND, nr_buckets
-from workbench.pfnmaps.walks import Touch, nr_lines
-from workbench.pfnmaps.xarray import slots_used, xa_load
-from workbench.scenario.walk import (
+from workbench import InputError, KernelConfig, Machine, PfnSet
+from workbench.model import designs, pfnmaps
+from workbench.model.files import data_dir
+from workbench.model.pfnmaps import ops
+from workbench.model.pfnmaps.rhashtable import HASH_RND, nr_buckets
+from workbench.model.pfnmaps.walks import Touch, nr_lines
+from workbench.model.pfnmaps.xarray import slots_used, xa_load
+from workbench.studies.walk import (
     CLASSIC,
     OPS,
     convert,

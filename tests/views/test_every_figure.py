@@ -11,10 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from workbench import widgets
-from workbench.errors import InputError
-from workbench.figures import plain
-from workbench.widgets import Explorer
+from workbench.model.errors import InputError
+from workbench.views import explorers as widgets
+from workbench.views.explorers import Explorer
+from workbench.views.figures import plain
 
 EXPLORERS = (widgets.OverheadExplorer, widgets.MixExplorer, widgets.PathsExplorer, widgets.PinsExplorer,
              widgets.StructExplorer, widgets.FlagBudgetExplorer, widgets.ClaimsExplorer,

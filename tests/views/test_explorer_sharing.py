@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import cli, widgets
-from workbench.errors import InputError
-from workbench.widgets import Explorer, OverheadExplorer
-from workbench.widgets.sharing import FORMULA, csv_text
-from workbench.widgets.state import decode
+from workbench import cli
+from workbench.model.errors import InputError
+from workbench.views import explorers as widgets
+from workbench.views.explorers import Explorer, OverheadExplorer
+from workbench.views.explorers._sharing import FORMULA, csv_text
+from workbench.views.explorers._state import decode
 
 EXPLORERS = sorted((cls for cls in vars(widgets).values()
                     if isinstance(cls, type) and issubclass(cls, Explorer) and cls is not Explorer),
@@ -131,7 +132,7 @@ def test_a_mail_quoted_and_wrapped_gives_the_state_again():
 
 
 def test_names_from_a_trace_are_inert_in_mail_and_csv(tmp_path):
-    from workbench.pins.trace import load_trace
+    from workbench.evidence.pins.trace import load_trace
 
     trace = load_trace("pins-fio").select(slice(0, 2000))
     evil = dataclasses.replace(trace, comm_names=("=cmd|' /C calc'!A0",) * len(trace.comm_names),

@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import widgets
-from workbench.errors import InputError
-from workbench.widgets import Explorer, OverheadExplorer, base, interrupts
-from workbench.widgets.base import Several, control
-from workbench.widgets.state import LONGEST, decode, encode
+from workbench.model.errors import InputError
+from workbench.views import explorers as widgets
+from workbench.views.explorers import Explorer, OverheadExplorer
+from workbench.views.explorers import _base as base
+from workbench.views.explorers import _interrupts as interrupts
+from workbench.views.explorers._base import Several, control
+from workbench.views.explorers._state import LONGEST, decode, encode
 
 EXPLORERS = sorted((cls for cls in vars(widgets).values()
                     if isinstance(cls, type) and issubclass(cls, Explorer) and cls is not Explorer),

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import KernelConfig, Scenario, Struct, compare, figures
-from workbench.figures import PART
-from workbench.pages import TEMPLATES
+from workbench import KernelConfig, Scenario, Struct, compare
+from workbench.views import figures
+from workbench.views._assets import TEMPLATES
+from workbench.views.figures import PART
 
 DESIGNS = ("static", "hvo", "proxy_bit", "proxy_bit:indexed", "dynamic_page", "foll_pin")
 
@@ -26,7 +27,7 @@ def table() -> pd.DataFrame:
 
 
 def test_importing_figures_imports_neither_pandas_nor_plotly():
-    code = "import sys, workbench.figures; print({'pandas', 'plotly', 'ipywidgets'} & set(sys.modules))"
+    code = "import sys, workbench.views.figures; print({'pandas', 'plotly', 'ipywidgets'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

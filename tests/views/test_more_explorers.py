@@ -3,10 +3,14 @@
 import pandas as pd
 import pytest
 
-from workbench import InputError, KernelConfig, claims, figures, pfnmaps, widgets
-from workbench.designs import memdesc
-from workbench.kernel.flagbits import FlagBudget, budget_rows
-from workbench.pfnmaps.compare import bytes_per_entry
+from workbench import InputError, KernelConfig
+from workbench.model import pfnmaps
+from workbench.model.designs import memdesc
+from workbench.model.kernel.flagbits import FlagBudget, budget_rows
+from workbench.model.pfnmaps.compare import bytes_per_entry
+from workbench.studies import claims
+from workbench.views import explorers as widgets
+from workbench.views import figures
 
 X86 = KernelConfig.preset("x86-64")
 
@@ -128,7 +132,7 @@ def test_the_pins_explorer_follows_its_controls_and_says_what_is_incomplete():
 def test_names_in_a_trace_are_inert_in_the_pins_explorer(tmp_path):
     import dataclasses
 
-    from workbench.pins.trace import load_trace
+    from workbench.evidence.pins.trace import load_trace
 
     trace = load_trace("pins-fio").select(slice(0, 2000))
     evil = dataclasses.replace(trace, comm_names=("<img src=x onerror=alert(1)>",) * len(trace.comm_names),
@@ -169,7 +173,7 @@ def test_the_mistakes_explorer_opens_what_is_behind_a_cell():
 
 def test_a_trace_is_found_from_home_this_folder_and_the_clone(tmp_path, monkeypatch):
     from workbench import InputError
-    from workbench.widgets.pins import found_trace
+    from workbench.views.explorers.pins import found_trace
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

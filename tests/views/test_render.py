@@ -19,11 +19,14 @@ import nbformat
 import numpy as np
 import pytest
 
-from workbench import pages as shared
-from workbench import render
-from workbench.errors import InputError
-from workbench.pages import png
-from workbench.render import explorers, gallery, pages
+from workbench.cli.render import main as render_command
+from workbench.model.errors import InputError
+from workbench.views import _assets as shared
+from workbench.views import _png as png
+from workbench.views import pages as render
+from workbench.views.pages import _explorers as explorers
+from workbench.views.pages import _gallery as gallery
+from workbench.views.pages import _site as pages
 
 FIGURE = {"data": [{"type": "bar", "x": [1, 2], "y": [3, 4]}],
           "layout": {"height": 300, "meta": {"alt": "two bars"}}}
@@ -76,7 +79,7 @@ def test_every_failing_notebook_is_named_and_the_others_still_run(tmp_path, caps
     for name in ("a", "b"):
         nbformat.write(notebook(f"{name}_is_missing"), tmp_path / f"{name}.ipynb")
     nbformat.write(notebook("1"), tmp_path / "c.ipynb")
-    assert render.main(["--notebooks", str(tmp_path), "--in-place"]) == 1
+    assert render_command(["--notebooks", str(tmp_path), "--in-place"]) == 1
     failed = [line for line in capsys.readouterr().err.splitlines() if "NameError" in line]
     assert len(failed) == 2 and "a.ipynb, cell 2" in failed[0] and "b.ipynb, cell 2" in failed[1]
     assert render.read(tmp_path / "c.ipynb").cells[1].outputs[0].data["text/plain"] == "1"
@@ -85,7 +88,7 @@ def test_every_failing_notebook_is_named_and_the_others_still_run(tmp_path, caps
 def test_a_failing_cell_is_one_line_with_its_place(tmp_path, capsys):
     nbformat.write(notebook("1 + 1", "raise ValueError('bad\\nthing')"), tmp_path / "07_bad.ipynb")
     out = tmp_path / "site"
-    assert render.main(["--notebooks", str(tmp_path), "--out", str(out)]) == 1
+    assert render_command(["--notebooks", str(tmp_path), "--out", str(out)]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("render: 07_bad.ipynb, cell 3: ValueError: bad")
     assert [path.name for path in tmp_path.iterdir()] == ["07_bad.ipynb"]  # nothing half-written
@@ -95,18 +98,18 @@ def test_in_place_leaves_a_failing_notebook_alone(tmp_path):
     path = tmp_path / "a.ipynb"
     nbformat.write(notebook("nope"), path)
     before = path.read_bytes()
-    assert render.main(["--notebooks", str(tmp_path), "--in-place"]) == 1
+    assert render_command(["--notebooks", str(tmp_path), "--in-place"]) == 1
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"cells": 3, "nbformat": 4}'])
 def test_what_is_no_notebook_is_one_input_error(tmp_path, content):
     (tmp_path / "a.ipynb").write_text(content)
-    assert render.main(["--notebooks", str(tmp_path), "--out", str(tmp_path / "site")]) == 2
+    assert render_command(["--notebooks", str(tmp_path), "--out", str(tmp_path / "site")]) == 2
 
 
 def test_an_empty_folder_and_a_foreign_one_are_refused(tmp_path):
-    assert render.main(["--notebooks", str(tmp_path)]) == 2
+    assert render_command(["--notebooks", str(tmp_path)]) == 2
     (tmp_path / "a.ipynb").write_text(nbformat.writes(notebook()))
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("keep")
@@ -160,7 +163,7 @@ def test_the_site_opens_offline_from_a_file(tmp_path, browser):
                                   "Markdown('see [other](02_b.ipynb)<img src=x onerror=\"window.hit=1\">')"),
                    tmp_path / "01_a.ipynb")
     nbformat.write(notebook("print('</pre><b>x')"), tmp_path / "02_b.ipynb")
-    assert render.main(["--notebooks", str(tmp_path), "--out", str(tmp_path / "site")]) == 0
+    assert render_command(["--notebooks", str(tmp_path), "--out", str(tmp_path / "site")]) == 0
     written = sorted(path.name for path in (tmp_path / "site").iterdir())
     assert written == ["01_a.html", "02_b.html", "index.html"]
     context = browser.new_context(offline=True)
@@ -189,7 +192,7 @@ def test_the_site_opens_offline_from_a_file(tmp_path, browser):
     assert not strange and not errors
 
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 HOSTILE = (
     "<script>window.hit = 1</script><img src=x onerror='window.hit=2'>"
     "<a id=js href='javascript:window.hit=3'>a</a>"
@@ -360,7 +363,7 @@ def test_the_same_date_gives_the_same_bytes(tmp_path, monkeypatch):
     nbformat.write(notebook("import uuid\nprint(object())"), tmp_path / "a.ipynb")
     nbformat.write(notebook("2"), tmp_path / "b.ipynb")
     for out in ("one", "two"):
-        assert render.main(["--notebooks", str(tmp_path), "--out", str(tmp_path / out)]) == 0
+        assert render_command(["--notebooks", str(tmp_path), "--out", str(tmp_path / out)]) == 0
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
     assert "2023-11-14" in (tmp_path / "one" / "a.html").read_text()
@@ -379,7 +382,7 @@ def in_another_process(code, folder):
 
 PUBLISH = """
 import nbformat
-from workbench.render import Run, pages, publish
+from workbench.views.pages import Run, pages, publish
 book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# New?" + "x" * 100_000)])
 publish([Run(Path("a.ipynb"), book)], Path("site"))
 """
@@ -388,7 +391,7 @@ publish([Run(Path("a.ipynb"), book)], Path("site"))
 def test_a_killed_run_leaves_the_old_site_and_the_next_one_cleans_up(tmp_path):
     render.publish([render.Run(Path("old.ipynb"), notebook("1"))], tmp_path / "site")
     before = {path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()}
-    kill = "import os, signal\nfrom workbench.render import pages\n" \
+    kill = "import os, signal\nfrom workbench.views.pages import pages\n" \
            "pages._index = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
     assert in_another_process(kill + PUBLISH, tmp_path).returncode == -9
     assert {path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()} == before
@@ -401,12 +404,13 @@ def test_a_killed_run_leaves_the_old_site_and_the_next_one_cleans_up(tmp_path):
 def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
     nbformat.write(notebook("1", title="# New?\n\n" + "x" * 200_000), tmp_path / "a.ipynb")
     render.publish([render.Run(Path("old.ipynb"), notebook("1"))], tmp_path / "site")
-    full = ("import resource\nfrom workbench import render\n"
-            "from workbench.render import command, run\n"
+    full = ("import resource\nfrom workbench.cli import render as command\n"
+            "from workbench.views import pages as render\n"
+            "from workbench.views.pages import _run as run\n"
             "command.site = lambda paths, out, **_: render.publish(\n"
             "    [run.Run(path, run.read(path)) for path in paths], out)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-            "raise SystemExit(render.main(['--notebooks', '.', '--out', 'site']))")
+            "raise SystemExit(command.main(['--notebooks', '.', '--out', 'site']))")
     ran = in_another_process(full, tmp_path)
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and "File too large" in ran.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ipynb", "site"]
@@ -415,7 +419,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
 
 def test_ctrl_c_stops_at_once_and_leaves_no_kernel(tmp_path):
     nbformat.write(notebook("import time\ntime.sleep(100)"), tmp_path / "a.ipynb")
-    code = ("import os, signal, sys, threading, time\nfrom workbench.render import main, run\n"
+    code = ("import os, signal, sys, threading, time\nfrom workbench.views.pages import main, run\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def stop():\n"
             "    while not any(c.kc and c.km.provisioner.has_process for c in started): time.sleep(0.1)\n"
@@ -532,7 +536,7 @@ def test_a_notebook_without_a_picture_fails_the_gallery_by_name(tmp_path, monkey
     nbformat.write(notebook("1"), tmp_path / "notebooks" / "04_new.ipynb")
     monkeypatch.chdir(tmp_path)
     before = (tmp_path / "README.md").read_bytes()
-    assert render.main(["--gallery"]) == 2
+    assert render_command(["--gallery"]) == 2
     assert "04_new.ipynb: stores no picture" in capsys.readouterr().err
     assert (tmp_path / "README.md").read_bytes() == before and not (tmp_path / "docs").exists()
 

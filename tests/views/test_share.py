@@ -16,9 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import figures, share, widgets
-from workbench.errors import InputError
-from workbench.widgets.base import Explorer
+from workbench.model.errors import InputError
+from workbench.views import explorers as widgets
+from workbench.views import figures
+from workbench.views.explorers._base import Explorer
+from workbench.views.pages import share
 
 NAME = "<img src=x onerror=alert(1)>\x1b[31m\u202eevil</script>"
 

@@ -7,10 +7,14 @@ import re
 
 import pytest
 
-from workbench import InputError, figures, widgets
-from workbench.lookups.costs import CostTable
-from workbench.scenario import Scenario, bytes_map, evaluate, ns_map, versus
-from workbench.widgets.versus import shown
+from workbench import InputError
+from workbench.evidence.lookups.costs import CostTable
+from workbench.model.scenario import Scenario, evaluate
+from workbench.studies import versus
+from workbench.studies.versus import bytes_map, ns_map
+from workbench.views import explorers as widgets
+from workbench.views import figures
+from workbench.views.explorers.versus import shown
 
 BASE = Scenario(machine="ram=64GiB", nr_pinned="1%")
 

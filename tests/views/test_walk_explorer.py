@@ -7,9 +7,10 @@ import time
 import pandas as pd
 import pytest
 
-from workbench import figures, pfnmaps
-from workbench.scenario.walk import CLASSIC, convert, map_walk, place_of
-from workbench.widgets import WalkExplorer
+from workbench.model import pfnmaps
+from workbench.studies.walk import CLASSIC, convert, map_walk, place_of
+from workbench.views import figures
+from workbench.views.explorers import WalkExplorer
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import json
 import plotly.graph_objects as go
 import pytest
 
-from workbench import KernelConfig, Scenario, compare, evaluate, widgets
-from workbench.errors import InputError
-from workbench.widgets import OverheadExplorer, PlotHost, StructExplorer
+from workbench import KernelConfig, Scenario, compare, evaluate
+from workbench.model.errors import InputError
+from workbench.views import explorers as widgets
+from workbench.views.explorers import OverheadExplorer, PlotHost, StructExplorer
 
 
 @pytest.fixture

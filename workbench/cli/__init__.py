@@ -6,6 +6,7 @@ Exit status: 0 done; 1 understood, but a check failed; 2 the input cannot be use
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -15,13 +16,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from workbench import __version__
-from workbench.errors import InputError, printable
+from workbench.model.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from workbench.memory.machine import Region
-    from workbench.memory.pageflags import PageFlags
-    from workbench.typesafety.callsites import Census
-    from workbench.typesafety.conversion import Conversion
+    from workbench.evidence.typesafety.callsites import Census
+    from workbench.evidence.typesafety.conversion import Conversion
+    from workbench.model.memory.machine import Region
+    from workbench.model.memory.pageflags import PageFlags
 
 Answer = tuple[dict[str, Any], Callable[[], str], int]
 
@@ -68,8 +69,8 @@ def _cell(value: Any) -> str:
 
 
 def _struct(args: argparse.Namespace) -> Answer:
-    from workbench.kernel.config import KernelConfig
-    from workbench.kernel.structs import Struct
+    from workbench.model.kernel.config import KernelConfig
+    from workbench.model.kernel.structs import Struct
 
     kernel = KernelConfig.preset(args.kernel or "x86-64")
     if args.c is not None:
@@ -102,8 +103,8 @@ def _read_text(path: str) -> str:
 
 
 def _machine(args: argparse.Namespace) -> Answer:
-    from workbench.kernel.config import KernelConfig
-    from workbench.memory.machine import Machine
+    from workbench.model.kernel.config import KernelConfig
+    from workbench.model.memory.machine import Machine
 
     machine = Machine.load(args.machine, KernelConfig.preset(args.kernel) if args.kernel else None)
     found = machine.to_dict()
@@ -162,7 +163,7 @@ def _adjoining(regions: Sequence[Region]) -> list[list[Region]]:
 
 
 def _pages(args: argparse.Namespace) -> Answer:
-    from workbench.memory.pageflags import PageFlags
+    from workbench.model.memory.pageflags import PageFlags
 
     flags = PageFlags.load(args.capture, args.label)
     rows = flags.flag_rows(raw=args.raw)
@@ -199,7 +200,7 @@ def _pages(args: argparse.Namespace) -> Answer:
 
 def _without_holes(capture: str, flags: PageFlags) -> PageFlags:
     """The flags inside RAM only: since 6.18 a hole's flags are 0, as those of an ordinary kernel page."""
-    from workbench.memory.machine import Machine
+    from workbench.model.memory.machine import Machine
 
     try:
         ram = Machine.load(capture).pfns("ram", "nomap")
@@ -210,9 +211,9 @@ def _without_holes(capture: str, flags: PageFlags) -> PageFlags:
 
 
 def _pfnmap(args: argparse.Namespace) -> Answer:
-    from workbench import pfnmaps
-    from workbench.kernel.config import KernelConfig
-    from workbench.pfnmaps import ops
+    from workbench.model import pfnmaps
+    from workbench.model.kernel.config import KernelConfig
+    from workbench.model.pfnmaps import ops
 
     kernel = replace(KernelConfig.preset(args.kernel or "x86-64"), nr_cpus=args.nr_cpus)
     pfn_map = pfnmaps.get(args.map)
@@ -239,14 +240,14 @@ def _pfnmap(args: argparse.Namespace) -> Answer:
 
 
 def _lookup(args: argparse.Namespace) -> Answer:
-    from workbench.kernel.config import KernelConfig
-    from workbench.lookups import host
-    from workbench.pfnmaps import ops
+    from workbench.evidence.lookups import _host as host
+    from workbench.model.kernel.config import KernelConfig
+    from workbench.model.pfnmaps import ops
 
     entries = ops.load_entries(args.ops, KernelConfig())
     if not entries.nr_entries:
         raise InputError("leaves no entries: there is nothing to look up", file=args.ops)
-    from workbench.lookups import measure, subjects  # Numba
+    from workbench.evidence.lookups import measure, subjects
 
     subject = subjects.of_entries(args.map, entries, order=args.order, hit=args.hit)
     (row,) = measure.measure([replace(subject, loops=(args.loop,))])
@@ -262,7 +263,7 @@ def _lookup(args: argparse.Namespace) -> Answer:
 
 
 def _verify(args: argparse.Namespace) -> Answer:
-    from workbench.pfnmaps import ops
+    from workbench.model.pfnmaps import ops
 
     found = ops.verify(args.cases)
 
@@ -282,8 +283,8 @@ def _verify(args: argparse.Namespace) -> Answer:
 
 
 def _overhead(args: argparse.Namespace) -> Answer:
-    from workbench import designs
-    from workbench.scenario import Scenario, evaluate, machine_of, pinned_from_capture
+    from workbench.model import designs
+    from workbench.model.scenario import Scenario, evaluate, machine_of, pinned_from_capture
 
     base = Scenario(
         machine=args.machine,
@@ -321,8 +322,8 @@ def _overhead(args: argparse.Namespace) -> Answer:
 
 
 def _compare(args: argparse.Namespace) -> Answer:
-    from workbench.scenario import evaluate
-    from workbench.scenario.files import load
+    from workbench.model.scenario import evaluate
+    from workbench.model.scenario.files import load
 
     given = load(args.file)
     rows = {}
@@ -337,8 +338,8 @@ def _compare(args: argparse.Namespace) -> Answer:
         "rows": [{"name": name, **row.to_dict()} for name, row in rows.items()],
     }
     if args.mail or args.html:
-        from workbench.argument import compared
-        from workbench.pages import write_whole
+        from workbench.model.files import write_whole
+        from workbench.studies.argument import compared
 
         document = compared(given.title, rows, args.file)
         if args.mail:
@@ -368,7 +369,7 @@ def _compare(args: argparse.Namespace) -> Answer:
 
 
 def _sweep(args: argparse.Namespace) -> Answer:
-    from workbench.sweep import Done, load, run
+    from workbench.studies.sweep import Done, load, run
 
     engine = args.scheduler or ("processes" if args.workers and args.workers > 1 else "in-process")
     done = run(load(args.file), engine=engine, workers=args.workers, out=args.out)
@@ -386,7 +387,7 @@ def _sweep(args: argparse.Namespace) -> Answer:
 def _fleet(args: argparse.Namespace) -> Answer:
     from tempfile import TemporaryDirectory
 
-    from workbench.fleet import Done, fleet, generate, summary
+    from workbench.studies.fleet import Done, fleet, generate, summary
 
     def run(out: str) -> tuple[Done, list[dict[Any, Any]]]:
         done = fleet(
@@ -443,7 +444,7 @@ def _progress(what: str) -> Callable[[int, int], None] | None:
 
 
 def _claims(args: argparse.Namespace) -> Answer:
-    from workbench import claims
+    from workbench.studies import claims
 
     rows = claims.recompute(args.id or None, args.file)
     surprising = [row for row in rows if not row.as_expected]
@@ -463,7 +464,8 @@ def _claims(args: argparse.Namespace) -> Answer:
 
 
 def _typesafety(args: argparse.Namespace) -> Answer:
-    from workbench.typesafety import compilers, matrix
+    from workbench.evidence.typesafety import _compilers as compilers
+    from workbench.evidence.typesafety import matrix
 
     found = matrix.rows(
         _names(args.design) or None,
@@ -534,7 +536,7 @@ _REPLAY_WORDS = {
 
 
 def _trace(args: argparse.Namespace) -> Answer:
-    from workbench.pins.readers import import_text
+    from workbench.evidence.pins.readers import import_text
 
     found = import_text(args.text, args.out, vmemmap_base=args.vmemmap_base, kernel=args.kernel)
     _say(f"incomplete: {why}" for why in found["why"])
@@ -558,12 +560,12 @@ def _trace(args: argparse.Namespace) -> Answer:
 
 
 def _replay(args: argparse.Namespace) -> Answer:
-    from workbench import pfnmaps
-    from workbench.figures.pins import duration
-    from workbench.kernel.config import KernelConfig
-    from workbench.memory.machine import Machine
-    from workbench.memory.pfns import PfnSet
-    from workbench.pins.replay import DESIGNS, MAPS, replay
+    from workbench.evidence.pins.replay import DESIGNS, MAPS, replay
+    from workbench.model import pfnmaps
+    from workbench.model.kernel.config import KernelConfig
+    from workbench.model.memory.machine import Machine
+    from workbench.model.memory.pfns import PfnSet
+    from workbench.views.figures.pins import duration
 
     kernel = KernelConfig.preset(args.kernel) if args.kernel else KernelConfig()
     end_pfn = Machine.load(args.machine).span if args.machine else None
@@ -664,8 +666,8 @@ def _replay(args: argparse.Namespace) -> Answer:
 
 
 def _callsites(args: argparse.Namespace) -> Answer:
-    from workbench.typesafety.callsites import census
-    from workbench.typesafety.conversion import needed, rule_of
+    from workbench.evidence.typesafety.callsites import census
+    from workbench.evidence.typesafety.conversion import needed, rule_of
 
     for name in _names(args.design):
         rule_of(name)  # a wrong name is told before the tree is read
@@ -739,7 +741,7 @@ def _capture(args: argparse.Namespace) -> Answer:
 
 
 def _live(args: argparse.Namespace) -> Answer:
-    from workbench.lookups import live
+    from workbench.evidence.lookups import live
 
     measure = live.live_xarray if args.map == "xarray" else live.live_maple
     given = {"nr_entries": args.entries, "bits": args.bits}
@@ -809,13 +811,13 @@ class _Known:
 
 
 def _known_designs() -> Iterable[str]:
-    from workbench import designs
+    from workbench.model import designs
 
     return designs.names(variants=True)
 
 
 def _known_maps() -> Iterable[str]:
-    from workbench import pfnmaps
+    from workbench.model import pfnmaps
 
     return pfnmaps.registry()
 
@@ -1116,9 +1118,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_OWN_PARSER = {"measure": "workbench.cli.measure", "argue": "workbench.cli.argue",
+               "render": "workbench.cli.render", "share": "workbench.views.pages.share"}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    args = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in _OWN_PARSER:
+        run = importlib.import_module(_OWN_PARSER[words[0]]).main
+        return run(words[1:])
+    args = _parser().parse_args(words)
     try:
         found, text, status = args.run(args)
         print(json.dumps(found) if args.json else text())

@@ -1,4 +1,4 @@
-"""One piece of evidence by its recipe: ``python -m workbench.argument times table_name=epyc-2vcpu-full ...``.
+"""One piece of evidence by its recipe: ``workbench argue times table_name=epyc-2vcpu-full ...``.
 
 For evidence that no ``workbench`` command prints. Arguments are NAME=VALUE, lists are separated by commas.
 """
@@ -9,16 +9,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.argument.evidence import Times, from_recipe
-from workbench.argument.mail import mail_table
-from workbench.errors import InputError, printable
+from workbench.model.errors import InputError, printable
+from workbench.studies.argument._evidence import Times, from_recipe
+from workbench.studies.argument._mail import mail_table
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the table of one recipe; 0 done, 2 it cannot be used."""
     try:
         if not argv or argv[0] != Times.kind:
-            raise InputError(f"usage: python3 -m workbench.argument {Times.kind} NAME=VALUE...")
+            raise InputError(f"usage: workbench argue {Times.kind} NAME=VALUE...")
         recipe: dict[str, Any] = {"kind": argv[0]}
         for given in argv[1:]:
             name, equals, value = given.partition("=")
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
         print(mail_table(found.table, found.columns))
         return 0
     except (InputError, OSError) as error:
-        print(f"workbench.argument: {printable(str(error))}", file=sys.stderr)
+        print(f"workbench argue: {printable(str(error))}", file=sys.stderr)
         return 2
 
 

@@ -1,4 +1,4 @@
-"""Measure a cost table of this machine: ``python -m workbench.lookups --quick|--full -o FILE.json``."""
+"""Measure a cost table of this machine: ``workbench measure --quick|--full -o FILE.json``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.errors import InputError, printable
-from workbench.lookups import model
-from workbench.lookups.costs import CostTable
+from workbench.evidence.lookups import model
+from workbench.evidence.lookups.costs import CostTable
+from workbench.model.errors import InputError, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, save, and say how good the cost model is on it."""
-    parser = argparse.ArgumentParser(prog="python -m workbench.lookups", description="Measure a cost table.")
+    parser = argparse.ArgumentParser(prog="workbench measure", description="Measure a cost table.")
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--quick", action="store_true", help="15 seconds: few sizes")
     how.add_argument("--full", action="store_true", help="under three minutes")
@@ -24,21 +24,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     folder = Path(args.out).resolve().parent
     if not folder.is_dir():  # before three minutes of measuring
-        print(f"workbench.lookups: {printable(args.out)}: there is no folder {printable(str(folder))}",
+        print(f"workbench measure: {printable(args.out)}: there is no folder {printable(str(folder))}",
               file=sys.stderr)
         return 2
     if Path(args.out).is_dir() or not os.access(folder, os.W_OK):
-        print(f"workbench.lookups: {printable(args.out)}: is a folder, or lies in one that cannot be written",
+        print(f"workbench measure: {printable(args.out)}: is a folder, or lies in one that cannot be written",
               file=sys.stderr)
         return 2
-    from workbench.lookups import table  # Numba
+    from workbench.evidence.lookups import _table as table
 
     start = time.monotonic()
     found = table.measured(full=args.full, progress=_progress)
     try:
         found.save(args.out)
     except InputError as error:
-        print(f"workbench.lookups: {error}", file=sys.stderr)
+        print(f"workbench measure: {error}", file=sys.stderr)
         return 2
     print(report(found, time.monotonic() - start))
     return 0 if found.method["complete"] else 130

@@ -7,17 +7,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.errors import InputError
-from workbench.render import gallery
-from workbench.render.pages import site
-from workbench.render.run import JOBS, RenderError, in_place, notebooks
+from workbench.model.errors import InputError
+from workbench.views.pages import _gallery as gallery
+from workbench.views.pages._run import JOBS, RenderError, in_place, notebooks
+from workbench.views.pages._site import site
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Render, or say in one line for each notebook why not."""
     parser = argparse.ArgumentParser(
-        prog="python -m workbench.render", description="Run notebooks; write the site, or what they store.",
-        epilog="example: python -m workbench.render --out site")
+        prog="workbench render", description="Run notebooks; write the site, or what they store.",
+        epilog="example: workbench render --out site")
     parser.add_argument("notebook", nargs="*", type=Path, help="these only (default: all of --notebooks)")
     parser.add_argument("--notebooks", type=Path,
                         help="folder with the notebooks (default: notebooks, and pages of the explorers)")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench import designs
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
+from workbench.model import designs
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
 
 if TYPE_CHECKING:
-    from workbench.lookups.costs import CostRow, CostTable
+    from workbench.evidence.lookups.costs import CostRow, CostTable
 
 
 def call_ns(table: CostTable, design: str, shares: Sequence[float] | np.ndarray,
@@ -38,7 +38,7 @@ def call_ns(table: CostTable, design: str, shares: Sequence[float] | np.ndarray,
     InputError
         The table has no rows of a conversion of the design.
     """
-    from workbench.lookups.paths import OPS
+    from workbench.evidence.lookups.paths import OPS
 
     total = np.zeros((3, len(nr), len(shares)))
     for op, weight in zip(OPS, (page_to_pfn, 1 - page_to_pfn), strict=True):
@@ -84,7 +84,7 @@ def _levels(table: CostTable, design: str, op: str, run: int) -> dict[int, list[
 
 @functools.lru_cache(maxsize=128)
 def _picked(same: _Same, design: str, op: str, run: int) -> dict[int, list[CostRow]]:
-    from workbench.lookups.paths import timed_path
+    from workbench.evidence.lookups.paths import timed_path
 
     table = same.table
     path = timed_path(designs.get(design), op)
@@ -111,7 +111,7 @@ def _picked(same: _Same, design: str, op: str, run: int) -> dict[int, list[CostR
 def measured_numbers(table: CostTable, names: Iterable[str], *, page_to_pfn: float = 0.5,
                      run: int = 1) -> tuple[int, int] | None:
     """Fewest and most descriptors with which all of these were measured; None if none of them has any."""
-    from workbench.lookups.paths import OPS
+    from workbench.evidence.lookups.paths import OPS
 
     ranges = [tuple(levels) for name in names for op, weight in zip(OPS, (page_to_pfn, 1 - page_to_pfn),
               strict=True) if weight for levels in [_levels(table, name, op, run)] if list(levels) != [0]]

@@ -24,15 +24,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from workbench.designs.compound_devmap import VMEMMAP_RESERVE_NR, dedup_pages
-from workbench.designs.page_ext import PAGE_EXT_BYTES, page_ext_bytes
-from workbench.errors import InputError, printable
-from workbench.kernel.config import KernelConfig
-from workbench.kernel.flagbits import FlagBudget
-from workbench.memory.machine import Machine
-from workbench.memory.memmap import hvo_freed_pages
-from workbench.paths import data_dir
-from workbench.scenario import Scenario, evaluate
+from workbench.model.designs.compound_devmap import VMEMMAP_RESERVE_NR, dedup_pages
+from workbench.model.designs.page_ext import PAGE_EXT_BYTES, page_ext_bytes
+from workbench.model.errors import InputError, printable
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.kernel.flagbits import FlagBudget
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.memmap import hvo_freed_pages
+from workbench.model.scenario import Scenario, evaluate
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,18 +10,18 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench import designs, pfnmaps
-from workbench.errors import InputError
-from workbench.kernel.slab import SlabCache
-from workbench.memory.population import Population
-from workbench.scenario.calls import call_ns, measured_numbers
-from workbench.scenario.footprints import Scenario, machine_of
+from workbench.model import designs, pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.kernel.slab import SlabCache
+from workbench.model.memory.population import Population
+from workbench.model.scenario.footprints import Scenario, machine_of
+from workbench.studies.calls import call_ns, measured_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.lookups.costs import CostRow, CostTable
-    from workbench.pins.replay import Replay
+    from workbench.evidence.lookups.costs import CostRow, CostTable
+    from workbench.evidence.pins.replay import Replay
 
 
 def pin_costs(found: Replay, table: CostTable) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def pin_costs(found: Replay, table: CostTable) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from workbench.lookups.nearest import nearest
+    from workbench.evidence.lookups.nearest import nearest
 
     rows = []
     for peak in found.designs:
@@ -106,7 +106,7 @@ def slow_fast(
     """
     import pandas as pd
 
-    from workbench.lookups.nearest import nearest
+    from workbench.evidence.lookups.nearest import nearest
 
     ram = machine_of(Scenario(machine=machine))
     size = designs.get("dynamic_page").descriptor_bytes(ram.kernel, 64)
@@ -300,7 +300,7 @@ def model_checks(table: CostTable) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from workbench.lookups import model
+    from workbench.evidence.lookups import model
 
     rows = [
         (c.row.path, c.row.shape, c.row.nr_entries, c.row.ns_median, c.predicted_ns, 100 * c.error)

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench import designs, pfnmaps
-from workbench.errors import InputError
-from workbench.kernel.flagbits import FlagBudget
-from workbench.memory.population import Population
-from workbench.scenario.calls import call_ns, measured_numbers
-from workbench.scenario.footprints import Row, Scenario, break_even, evaluate, machine_of, nr_pages_of
-from workbench.scenario.times import _APART, pin_costs
+from workbench.model import designs, pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.kernel.flagbits import FlagBudget
+from workbench.model.memory.population import Population
+from workbench.model.scenario.footprints import Row, Scenario, break_even, evaluate, machine_of, nr_pages_of
+from workbench.studies.calls import call_ns, measured_numbers
+from workbench.studies.times import _APART, pin_costs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.lookups.costs import CostTable
+    from workbench.evidence.lookups.costs import CostTable
 
 A, B, SAME, UNDECIDED, APART = "a", "b", "same", "undecided", "not comparable"
 #: How the values of a criterion were made: as the weaker of the two.
@@ -519,7 +519,7 @@ def leads_to_static(name: str, base: Scenario) -> bool:
 
 def _walk_ns(table: CostTable, base: Scenario) -> tuple[float | None, str]:
     """ns of a walk that finds its entry among the scenario's pinned pages, and where that is from."""
-    from workbench.lookups.nearest import measured_loads, nearest
+    from workbench.evidence.lookups.nearest import measured_loads, nearest
 
     machine = machine_of(base)
     if not _folios(base):
@@ -544,14 +544,14 @@ def _walk_ns(table: CostTable, base: Scenario) -> tuple[float | None, str]:
 
 @functools.lru_cache(maxsize=16)
 def _replayed(trace: str, names: tuple[str, ...], pfn_map: str, proxy_bytes: int) -> Any:
-    from workbench.pins.replay import replay
+    from workbench.evidence.pins.replay import replay
 
     return replay(trace, designs=names, maps=(pfn_map,), proxy_bytes=proxy_bytes)
 
 
 @functools.lru_cache(maxsize=16)
 def _pools(trace: str) -> Any:
-    from workbench.pins.pool import pool_shares
+    from workbench.evidence.pins.pool import pool_shares
 
     return pool_shares(trace, [POOL_SIZE])
 
@@ -619,7 +619,7 @@ def _budget(kernel: Any) -> FlagBudget | None:
 @functools.lru_cache(maxsize=64)
 def _mistakes(header: str) -> dict[str, int]:
     """Classes of mistakes by verdict (the weakest over the call sites), and the compiler that said so."""
-    from workbench.typesafety import matrix
+    from workbench.evidence.typesafety import matrix
 
     found = matrix.summary(matrix.rows([header]))
     return {verdict: sum(row["verdict"] == verdict for row in found) for verdict in matrix.VERDICTS}
@@ -627,7 +627,7 @@ def _mistakes(header: str) -> dict[str, int]:
 
 def _headers(design: str) -> list[str]:
     """The call-site headers of a design: the plain one first, then those with a type of their own."""
-    from workbench.typesafety import variants
+    from workbench.evidence.typesafety import _variants as variants
 
     name = design.partition(":")[0]
     found = [v.name for v in variants.shipped().values() if name == v.name or name in v.designs]
@@ -636,7 +636,8 @@ def _headers(design: str) -> list[str]:
 
 @functools.lru_cache(maxsize=64)
 def _compiled(a: str, b: str) -> tuple[Criterion, ...]:
-    from workbench.typesafety import compilers, matrix
+    from workbench.evidence.typesafety import _compilers as compilers
+    from workbench.evidence.typesafety import matrix
 
     headers = [_headers(name) for name in (a, b)]
     plain = [_mistakes(some[0]) if some else None for some in headers]
@@ -663,7 +664,7 @@ def _compiled(a: str, b: str) -> tuple[Criterion, ...]:
 
 def type_rows(a: str, b: str) -> list[Criterion]:
     """Classes of mistakes that a compiler or a run catches, and call sites that must or may change."""
-    from workbench.typesafety import conversion
+    from workbench.evidence.typesafety import conversion
 
     table = conversion.history()
     counts = table[(table["directory"] == "") & (table["release"] == RELEASE)].set_index("quantity")["count"]

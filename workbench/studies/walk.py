@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench import designs, pfnmaps
-from workbench.designs import Design, Path, Step
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.kernel.slab import SlabCache
-from workbench.kernel.structs import Struct
-from workbench.memory.machine import Machine, Region
-from workbench.memory.memmap import merge_ranges
-from workbench.memory.pfns import PfnSet
-from workbench.memory.population import Population
-from workbench.memory.spec import parse_size
-from workbench.pfnmaps.walks import MapWalk, Touch, member_offset, nr_lines
-from workbench.scenario.footprints import nr_pages_of
+from workbench.model import designs, pfnmaps
+from workbench.model.designs import Design, Path, Step
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.kernel.slab import SlabCache
+from workbench.model.kernel.structs import Struct
+from workbench.model.memory._spec import parse_size
+from workbench.model.memory.machine import Machine, Region
+from workbench.model.memory.memmap import merge_ranges
+from workbench.model.memory.pfns import PfnSet
+from workbench.model.memory.population import Population
+from workbench.model.pfnmaps.walks import MapWalk, Touch, member_offset, nr_lines
+from workbench.model.scenario.footprints import nr_pages_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,37 +1,30 @@
-"""What every page that leaves the workbench has: templates, plotly.js, pictures, provenance, a whole file."""
+"""What every page that leaves the workbench has: templates, plotly.js, pictures."""
 
 from __future__ import annotations
 
 import atexit
 import base64
-import contextlib
-import datetime
 import functools
 import gzip
-import os
-import platform
-import subprocess
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, printable
-from workbench.pages import png
+from workbench.model.errors import printable
+from workbench.studies.argument import _document as argument
+from workbench.views import _png as png
 
-TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
-_STATED = ("page-workbench", "plotly", "numpy", "pandas", "jupyterlab")  # versions in the footer
+TEMPLATES = Path(__file__).with_name("templates")
+_BASE = argument.TEMPLATES  # the layout that argument and every page share
 
 
 def template(name: str) -> Any:
     """A template of the package; HTML in what it is given is escaped."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(TEMPLATES)
+    loader = jinja2.FileSystemLoader([TEMPLATES, _BASE])
     rooms = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     return rooms.get_template(name)
 
@@ -52,36 +45,6 @@ def plotly_text() -> str:
 def packed(text: str) -> str:
     """Text as gzip in base64, the same bytes each time."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
-
-
-def provenance(folder: Path, again: str, *, notebook: str = "", seconds: float | None = None,
-               alone: str = "") -> dict[str, str]:
-    """What a reader needs in order to judge and repeat a page; what is not known is ``""``.
-
-    Commit, date, versions, machine and command; of a notebook also its name, how to run it alone, and how
-    long it ran. With SOURCE_DATE_EPOCH the date is that, and the run time is left out: the same bytes again.
-    """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    at = datetime.datetime.fromtimestamp(int(epoch or time.time()), datetime.UTC)
-    versions = [f"{name} {metadata.version(name)}" for name in _STATED]
-    return {
-        "notebook": notebook, "took": "" if seconds is None or epoch else f"{seconds:.0f} s",
-        "commit": _commit(folder), "date": at.strftime("%Y-%m-%d %H:%M UTC"),
-        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
-        "machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs",
-        "again": again, "alone": alone,
-    }
-
-
-def _commit(folder: Path) -> str:
-    def git(*args: str) -> str:
-        ran = subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True)
-        return ran.stdout.strip()
-
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        changed = ", with changes not committed" if git("status", "--porcelain", "-uno") else ""
-        return git("rev-parse", "--short=12", "HEAD") + changed
-    return "not in a git clone"
 
 
 def picture(figure: Mapping[str, Any], width: int, log: Any = None) -> str:
@@ -117,21 +80,3 @@ def browser(log: Any) -> bool:
     except Exception as error:  # no Chromium, or one that does not start: many kinds of error
         print(f"no PNG beside the figures: {printable(str(error), 120)}", file=log)
         return False
-
-
-def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """All of the text, or the file as it was before."""
-    path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(text)
-            part.chmod(0o644)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None

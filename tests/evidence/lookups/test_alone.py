@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.lookups import alone, measure, subjects
+from workbench.evidence.lookups import _alone as alone
+from workbench.evidence.lookups import measure, subjects
 
 HOLDER = """if True:
     import sys
-    from workbench.lookups.alone import alone
+    from workbench.evidence.lookups._alone import alone
     with alone("a table of mine") as reason:
         print(repr(reason), flush=True)
         sys.stdin.read()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.errors import InputError
-from workbench.lookups.costs import CostRow, CostTable, Estimate, shipped
-from workbench.paths import data_dir
+from workbench.evidence.lookups.costs import CostRow, CostTable, Estimate, shipped
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
 
 
 def row(size, ns, **values):
@@ -216,7 +216,7 @@ def test_a_reference_is_not_saved_as_a_table_of_this_workbench(tmp_path):
 
 
 def test_reading_tables_needs_no_numba():
-    code = ("import sys; from workbench.lookups.costs import CostTable; CostTable.load('epyc-2vcpu'); "
+    code = ("import sys; from workbench import CostTable; CostTable.load('epyc-2vcpu'); "
             "print({'numba', 'pandas', 'pyarrow'} & set(sys.modules))")
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "set()"

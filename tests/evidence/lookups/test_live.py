@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.cli import main
-from workbench.errors import InputError
-from workbench.lookups import live
-from workbench.pfnmaps.maple import replay
+from workbench.evidence.lookups import live
+from workbench.model.errors import InputError
+from workbench.model.pfnmaps.maple import replay
 
 KEYS = {"predicted_nodes", "measured_nodes", "reason", "noise_nodes", "ns_lookup", "ns_baseline", "kernel"}
 PAGE = os.sysconf("SC_PAGESIZE")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench.cli import main
-from workbench.lookups import measure
+from workbench.evidence.lookups import measure
 
 
 def lookup(capsys, *args):

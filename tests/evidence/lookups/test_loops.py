@@ -5,11 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from workbench import jit, pfnmaps
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.lookups import loops, structures, subjects
-from workbench.memory.pfns import PfnSet
+from workbench.evidence import _jit as jit
+from workbench.evidence.lookups import _loops as loops
+from workbench.evidence.lookups import _structures as structures
+from workbench.evidence.lookups import subjects
+from workbench.model import pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet
 
 Z = np.uint64(0)
 

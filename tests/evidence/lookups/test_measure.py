@@ -6,13 +6,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from workbench import pfnmaps
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.lookups import __main__ as command
-from workbench.lookups import host, measure, model, structures, subjects, table
-from workbench.lookups.costs import CostRow, CostTable
-from workbench.memory.pfns import PfnSet
+from workbench.cli import measure as command
+from workbench.evidence.lookups import (
+    _host as host,
+)
+from workbench.evidence.lookups import (
+    _structures as structures,
+)
+from workbench.evidence.lookups import (
+    _table as table,
+)
+from workbench.evidence.lookups import (
+    measure,
+    model,
+    subjects,
+)
+from workbench.evidence.lookups.costs import CostRow, CostTable
+from workbench.model import pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet
 
 FEW = {"passes": 3, "nr_lookups": 64}
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from workbench import designs
-from workbench.designs.base import Path, Step
-from workbench.designs.static import Static
-from workbench.lookups import paths, table
+from workbench.evidence.lookups import _table as table
+from workbench.evidence.lookups import paths
+from workbench.model import designs
+from workbench.model.designs.base import Path, Step
+from workbench.model.designs.static import Static
 
 
 @pytest.mark.parametrize("name", designs.names(variants=True))

@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import pfnmaps
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.lookups import arena, loops, structures
-from workbench.lookups.structures import FIRST_PFN_ONLY, MAPS, build, nth_entry
-from workbench.memory.pfns import PfnSet
-from workbench.pfnmaps.ops import replay
+from workbench.evidence.lookups import _arena as arena
+from workbench.evidence.lookups import _loops as loops
+from workbench.evidence.lookups import _structures as structures
+from workbench.evidence.lookups._structures import FIRST_PFN_ONLY, MAPS, build, nth_entry
+from workbench.model import pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet
+from workbench.model.pfnmaps.ops import replay
 
 X86 = KernelConfig()
 TOP = 2**64 - 1

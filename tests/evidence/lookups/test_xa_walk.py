@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.lookups import structures
-from workbench.memory.pfns import PfnSet
-from workbench.paths import data_dir
+from workbench.evidence.lookups import _structures as structures
+from workbench.model.files import data_dir
+from workbench.model.memory.pfns import PfnSet
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
 import xa_walk
 
 needs_cc = pytest.mark.skipif(xa_walk.compiler() is None, reason="no C compiler (cc) on PATH")

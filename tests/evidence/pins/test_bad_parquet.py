@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import InputError
-from workbench.pins.trace import FORMAT, Trace, iter_batches, load_trace
+from workbench.evidence.pins.trace import FORMAT, Trace, iter_batches, load_trace
 
 GOOD = pa.table({
     "ts_ns": pa.array([0, 5, 9], "int64"), "cpu": pa.array([0, 1, 1], "uint8"),

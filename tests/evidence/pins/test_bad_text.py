@@ -13,9 +13,9 @@ import pytest
 import zstandard
 
 from workbench import InputError
-from workbench.paths import data_dir
-from workbench.pins.readers import import_text
-from workbench.pins.trace import TraceWriter, load_trace
+from workbench.evidence.pins.readers import import_text
+from workbench.evidence.pins.trace import TraceWriter, load_trace
+from workbench.model.files import data_dir
 
 TRACES = data_dir() / "traces"
 BASE = 0xFFD4000000000000
@@ -172,7 +172,7 @@ def test_whoever_is_killed_while_writing_leaves_the_old_file_alone(how, tmp_path
     (tmp_path / "out.parquet").write_bytes(b"old")
     code = f"""if True:
         import os
-        from workbench.pins import readers, trace
+        from workbench.evidence.pins import readers, trace
         write = trace.TraceWriter.write
         def write_and_die(*args):
             write(*args)

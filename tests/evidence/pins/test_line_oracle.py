@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import InputError
-from workbench.paths import data_dir
-from workbench.pins import parse
-from workbench.pins.readers import import_text
-from workbench.pins.trace import load_trace
+from workbench.evidence.pins import _parse as parse
+from workbench.evidence.pins.readers import import_text
+from workbench.evidence.pins.trace import load_trace
+from workbench.model.files import data_dir
 
 TRACES = data_dir() / "traces"
 HEADER = rb"\[(?P<cpu>\d{1,18})\] +%b(?P<s>\d{1,9})\.(?P<frac>\d{1,9}): +(?P<event>[^ ]+):(?: ++|\Z)"

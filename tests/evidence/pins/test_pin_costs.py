@@ -3,9 +3,9 @@
 import math
 
 from workbench import replay
-from workbench.lookups.costs import CostRow, CostTable
-from workbench.lookups.nearest import nearest
-from workbench.scenario import pin_costs
+from workbench.evidence.lookups.costs import CostRow, CostTable
+from workbench.evidence.lookups.nearest import nearest
+from workbench.studies.times import pin_costs
 
 
 def row(path, entries, height, ns, shape, **more):

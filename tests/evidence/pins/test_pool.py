@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import InputError
-from workbench.pins.pool import pool_shares
-from workbench.pins.trace import Trace
+from workbench.evidence.pins.pool import pool_shares
+from workbench.evidence.pins.trace import Trace
 
 PIN = 0x80000
 

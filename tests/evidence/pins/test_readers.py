@@ -8,10 +8,10 @@ import pytest
 
 from workbench import InputError
 from workbench.cli import main
-from workbench.kernel.config import KernelConfig, kernel_version, load_layouts
-from workbench.paths import data_dir
-from workbench.pins.readers import import_text
-from workbench.pins.trace import load_trace
+from workbench.evidence.pins.readers import import_text
+from workbench.evidence.pins.trace import load_trace
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import KernelConfig, kernel_version, load_layouts
 
 TRACES = data_dir() / "traces"
 COLUMNS = ("ts_ns", "cpu", "pid", "op", "pfn", "nr", "order", "gup_flags", "head_off")

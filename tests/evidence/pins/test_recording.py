@@ -16,10 +16,10 @@ import pytest
 
 from workbench import InputError
 from workbench.cli import main
-from workbench.pins import recording
-from workbench.pins.readers import import_text
-from workbench.pins.recording import Recording
-from workbench.pins.trace import load_trace
+from workbench.evidence.pins import _recording as recording
+from workbench.evidence.pins._recording import Recording
+from workbench.evidence.pins.readers import import_text
+from workbench.evidence.pins.trace import load_trace
 
 DATA = Path(__file__).parent / "data"
 FPROBE, KPROBE = "debian-6.12-mixed", "debian-6.1-pvr"

@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import InputError, KernelConfig, PfnSet, designs, pfnmaps
+from workbench import InputError, KernelConfig, PfnSet
 from workbench.cli import main
-from workbench.designs.base import Setting
-from workbench.memory.machine import Machine
-from workbench.memory.population import Population
-from workbench.paths import data_dir
-from workbench.pins import engine
-from workbench.pins.replay import life_edges, replay
-from workbench.pins.select import settled, without_longterm
-from workbench.pins.trace import Trace, load_trace
+from workbench.evidence.pins import _engine as engine
+from workbench.evidence.pins._select import settled, without_longterm
+from workbench.evidence.pins.replay import life_edges, replay
+from workbench.evidence.pins.trace import Trace, load_trace
+from workbench.model import designs, pfnmaps
+from workbench.model.designs.base import Setting
+from workbench.model.files import data_dir
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.population import Population
 
 X86 = KernelConfig()
 PIN, GET = 0x80000, 0x2

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import InputError
-from workbench.pins.synthetic import (
+from workbench.evidence.pins.synthetic import (
     Pattern,
     Stream,
     batches,
@@ -23,7 +23,7 @@ from workbench.pins.synthetic import (
     storage,
     write,
 )
-from workbench.pins.trace import Trace, load_trace
+from workbench.evidence.pins.trace import Trace, load_trace
 
 COLUMNS = ("ts_ns", "cpu", "pid", "comm", "op", "probe", "pfn", "nr", "order", "gup_flags", "head_off")
 LONGTERM = 0x100

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from workbench import InputError, figures
-from workbench.pins.heat import pfn_heat
-from workbench.pins.replay import replay
-from workbench.pins.trace import load_trace
+from workbench import InputError
+from workbench.evidence.pins.heat import pfn_heat
+from workbench.evidence.pins.replay import replay
+from workbench.evidence.pins.trace import load_trace
+from workbench.views import figures
 
 
 @pytest.mark.parametrize("name", ["pins-fio", "pins-mixed-lossy-kprobe"])

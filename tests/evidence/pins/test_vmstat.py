@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import workbench.pins
+import workbench.evidence.pins
 from workbench import InputError
-from workbench.paths import data_dir
-from workbench.pins.vmstat import load_series, registration, watch
+from workbench.evidence.pins.vmstat import load_series, registration, watch
+from workbench.model.files import data_dir
 
-SCRIPT = Path(workbench.pins.__file__).with_name("vmstat.sh")
+SCRIPT = Path(workbench.evidence.pins.__file__).with_name("vmstat.sh")
 HEADER = "# vmstat-series/1 kernel=6.12.95+deb12-amd64 exact=1\n# ns acquired released\n"
 
 

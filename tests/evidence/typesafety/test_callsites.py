@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import designs
 from workbench.cli import main
-from workbench.errors import InputError
-from workbench.paths import data_dir
-from workbench.typesafety import callsites, conversion
-from workbench.typesafety.callsites import FAMILIES, FAMILY_OF, Call, Census, census, count_calls
-from workbench.typesafety.conversion import needed
+from workbench.evidence.typesafety import callsites, conversion
+from workbench.evidence.typesafety.callsites import FAMILIES, FAMILY_OF, Call, Census, census, count_calls
+from workbench.evidence.typesafety.conversion import needed
+from workbench.model import designs
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
 
 SOURCES = Path("/usr/src")
 

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.cli import main
-from workbench.errors import InputError
-from workbench.typesafety import compilers, matrix, mistakes, variants
-from workbench.typesafety.variants import HEADERS
+from workbench.evidence.typesafety import _compilers as compilers
+from workbench.evidence.typesafety import _variants as variants
+from workbench.evidence.typesafety import matrix, mistakes
+from workbench.evidence.typesafety._variants import HEADERS
+from workbench.model.errors import InputError
 
 needs_cc = pytest.mark.skipif(compilers.runner() is None, reason="no C compiler to run call sites with")
 FOUND_BY = {matrix.COMPILE, matrix.RUNTIME, matrix.SILENT, matrix.NOT_APPLICABLE}
@@ -441,7 +443,7 @@ def test_a_folder_of_headers_gives_a_row_for_each(tmp_path, header):
 
 
 def test_headers_go_by_their_own_names_and_by_the_designs():
-    from workbench import designs
+    from workbench.model import designs
 
     known = set(designs.names())
     for variant in variants.shipped().values():

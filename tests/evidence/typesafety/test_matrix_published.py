@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.typesafety import matrix, mistakes
+from workbench.evidence.typesafety import matrix, mistakes
 
 NA, C, R, S = matrix.NOT_APPLICABLE, matrix.COMPILE, matrix.RUNTIME, matrix.SILENT
 

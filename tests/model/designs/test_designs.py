@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from workbench import InputError, KernelConfig, Machine, PfnSet, Scenario, designs, evaluate, pfnmaps
-from workbench.designs.dynamic_page import DYNAMIC_PAGE, sizeof_dynamic_page
-from workbench.kernel.config import presets
-from workbench.kernel.structs import Struct
-from workbench.scenario import break_even, compare
+from workbench import InputError, KernelConfig, Machine, PfnSet, Scenario, evaluate
+from workbench.model import designs, pfnmaps
+from workbench.model.designs.dynamic_page import DYNAMIC_PAGE, sizeof_dynamic_page
+from workbench.model.kernel.config import presets
+from workbench.model.kernel.structs import Struct
+from workbench.model.scenario import break_even, compare
 
 TIB = "ram=1TiB"
 
@@ -57,7 +58,7 @@ def test_hvo_saves_what_the_documentation_derives():
 
 
 def type_hugetlb():
-    from workbench.memory.memmap import HugeTlb
+    from workbench.model.memory.memmap import HugeTlb
 
     return HugeTlb
 
@@ -199,7 +200,7 @@ def test_a_new_design_shows_up_everywhere_with_no_other_edit(tmp_path, monkeypat
     from workbench.cli import main
 
     (tmp_path / "phyr.py").write_text("""
-from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint
+from workbench.model.designs.base import VMEMMAP_PATHS, Design, Footprint
 
 class Phyr(Design):
     name, title, order = "phyr", "phyr", 990
@@ -209,12 +210,12 @@ class Phyr(Design):
     def limits(self, kernel): return {"pages": "none"}
 """)
     monkeypatch.setattr(designs, "__path__", [*designs.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "workbench.designs.phyr", raising=False)
+    monkeypatch.delitem(sys.modules, "workbench.model.designs.phyr", raising=False)
     designs.registry.cache_clear()
     try:
         assert "phyr" in designs.names()
         assert evaluate(Scenario(machine=TIB, design="phyr", nr_pinned=1000)).total_bytes == 16000
         assert main(["overhead", TIB, "--design", "phyr", "--json"]) == 0
     finally:
-        sys.modules.pop("workbench.designs.phyr", None)
+        sys.modules.pop("workbench.model.designs.phyr", None)
         designs.registry.cache_clear()

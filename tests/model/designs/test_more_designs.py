@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from workbench import InputError, KernelConfig, Machine, Scenario, designs, evaluate
-from workbench.designs import memdesc, netmem, page_ext
-from workbench.designs.compound_devmap import dedup_pages
-from workbench.kernel.structs import Struct
-from workbench.memory.pagemix import ASSUMED, PageMix, mix_for
-from workbench.paths import data_dir
+from workbench import InputError, KernelConfig, Machine, Scenario, evaluate
+from workbench.model import designs
+from workbench.model.designs import memdesc, netmem, page_ext
+from workbench.model.designs.compound_devmap import dedup_pages
+from workbench.model.files import data_dir
+from workbench.model.kernel.structs import Struct
+from workbench.model.memory.pagemix import ASSUMED, PageMix, mix_for
 
 X86 = KernelConfig.preset("x86-64")
 PRESETS = ["amd64_6.1", "amd64_6.12", "arm64_6.1", "microvm", "ppc64el"]
@@ -156,7 +157,7 @@ def test_flag_side_table_needs_no_descriptors():
     ("preset", "freed"), [("x86-64", 7), ("riscv64", 7), ("arm64-4k", 0), ("s390", 0), ("ppc64-64k", 0)]
 )
 def test_hvo_is_there_for_some_architectures_only(preset, freed):
-    from workbench.memory.memmap import hvo_freed_pages
+    from workbench.model.memory.memmap import hvo_freed_pages
 
     assert hvo_freed_pages(2 << 20, KernelConfig.preset(preset)) == freed
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from workbench import KernelConfig, Scenario, designs, evaluate
+from workbench import KernelConfig, Scenario, evaluate
 from workbench.cli import main
-from workbench.kernel.structs import Struct
+from workbench.model import designs
+from workbench.model.kernel.structs import Struct
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 
 def test_the_readmes_design_shows_up_everywhere(tmp_path, monkeypatch, capsys):
@@ -19,7 +20,7 @@ def test_the_readmes_design_shows_up_everywhere(tmp_path, monkeypatch, capsys):
     source = re.search(r"```python\n(\"\"\"D14.*?)```", README.read_text(), re.S)[1]
     (tmp_path / "phyr.py").write_text(source)
     monkeypatch.setattr(designs, "__path__", [*designs.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "workbench.designs.phyr", raising=False)
+    monkeypatch.delitem(sys.modules, "workbench.model.designs.phyr", raising=False)
     designs.registry.cache_clear()
     try:
         row = evaluate(Scenario(machine="ram=1TiB", design="phyr", nr_pinned=5120, run_pages=512))
@@ -28,9 +29,9 @@ def test_the_readmes_design_shows_up_everywhere(tmp_path, monkeypatch, capsys):
         assert Struct.from_c(text, kernel=KernelConfig.preset("x86-64")).size == 16
         assert main(["overhead", "ram=1TiB", "--json"]) == 0
         assert '"phyr"' in capsys.readouterr().out
-        from workbench.widgets import OverheadExplorer
+        from workbench.views.explorers import OverheadExplorer
 
         assert "phyr" in OverheadExplorer(machine="ram=1GiB").controls["designs"].boxes
     finally:
-        sys.modules.pop("workbench.designs.phyr", None)
+        sys.modules.pop("workbench.model.designs.phyr", None)
         designs.registry.cache_clear()

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from workbench.errors import InputError
-from workbench.kernel import btf
-from workbench.kernel.btf import Btf
-from workbench.kernel.config import load_layouts, presets
-from workbench.kernel.structs import Member, Struct
+from workbench.model.errors import InputError
+from workbench.model.kernel import _btf as btf
+from workbench.model.kernel._btf import Btf
+from workbench.model.kernel.config import load_layouts, presets
+from workbench.model.kernel.structs import Member, Struct
 
 LIVE = Path("/sys/kernel/btf/vmlinux")
 PAHOLE = shutil.which("pahole")

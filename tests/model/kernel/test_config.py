@@ -3,7 +3,7 @@
 import pytest
 
 from workbench import InputError, KernelConfig
-from workbench.kernel.config import ARCH_FAMILY, kernel_version, load_layouts, presets
+from workbench.model.kernel.config import ARCH_FAMILY, kernel_version, load_layouts, presets
 
 BUILDS = [name for name, config in presets().items() if config.layouts == name]
 

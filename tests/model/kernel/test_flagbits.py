@@ -3,7 +3,7 @@
 import pytest
 
 from workbench import InputError, KernelConfig
-from workbench.kernel.flagbits import FlagBudget
+from workbench.model.kernel.flagbits import FlagBudget
 
 COMPILED = [  # flags, zone, node, section, last_cpupid, lru gen + refs, used, free
     (FlagBudget(), (22, 2, 6, 0, 14, 5, 49, 15)),

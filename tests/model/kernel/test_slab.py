@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.kernel.slab import SlabCache
-from workbench.paths import data_dir
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.kernel.slab import SlabCache
 
 CAPTURES = data_dir() / "captures"
 

@@ -11,9 +11,9 @@ import zlib
 
 import pytest
 
-from workbench.errors import InputError
-from workbench.memory.capture import MAX_TEXT_BYTES, load_capture
-from workbench.paths import data_dir
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.memory.capture import MAX_TEXT_BYTES, load_capture
 
 CAPTURES = data_dir() / "captures"
 SHIPPED = sorted(str(path.parent.relative_to(CAPTURES)) for path in CAPTURES.rglob("kernel.txt"))

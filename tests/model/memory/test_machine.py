@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import InputError, KernelConfig, Machine, load_capture
-from workbench.memory import layout, memmap
-from workbench.memory.machine import Region
-from workbench.memory.memmap import HugeTlb, distinct_blocks, merge_ranges, section_ranges
-from workbench.memory.spec import parse_size
-from workbench.paths import data_dir
+from workbench.model.files import data_dir
+from workbench.model.memory import layout, memmap
+from workbench.model.memory._spec import parse_size
+from workbench.model.memory.machine import Region
+from workbench.model.memory.memmap import HugeTlb, distinct_blocks, merge_ranges, section_ranges
 
 CAPTURES = sorted(
     str(path.parent.relative_to(data_dir() / "captures"))

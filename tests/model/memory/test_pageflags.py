@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.errors import InputError
-from workbench.memory.capture import load_capture
-from workbench.memory.pageflags import (
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.memory.capture import load_capture
+from workbench.model.memory.pageflags import (
     FLAGS,
     TYPES,
     PageFlags,
@@ -24,8 +25,7 @@ from workbench.memory.pageflags import (
     page_flag_name,
     read_live,
 )
-from workbench.memory.pfns import PfnSet
-from workbench.paths import data_dir
+from workbench.model.memory.pfns import PfnSet
 
 CAPTURES = data_dir() / "captures"
 NPZS = sorted(CAPTURES.rglob("*.npz"))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.errors import InputError
-from workbench.memory.pfns import PfnSet, Scatter, group_sizes
+from workbench.model.errors import InputError
+from workbench.model.memory.pfns import PfnSet, Scatter, group_sizes
 
 TOP = 2**64 - 1
 BASES = st.sampled_from([0, 2**40, 2**64 - 64])

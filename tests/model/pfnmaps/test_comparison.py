@@ -2,10 +2,10 @@
 
 import pytest
 
-from workbench import pfnmaps
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter
-from workbench.pfnmaps.compare import bytes_per_entry
+from workbench.model import pfnmaps
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet, Scatter
+from workbench.model.pfnmaps.compare import bytes_per_entry
 
 X86 = KernelConfig()
 TIB = 1 << 28  # pfns of 1 TiB

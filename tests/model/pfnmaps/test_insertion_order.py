@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from workbench import KernelConfig, pfnmaps
-from workbench.paths import data_dir
-from workbench.pfnmaps import ops
+from workbench import KernelConfig
+from workbench.model import pfnmaps
+from workbench.model.files import data_dir
+from workbench.model.pfnmaps import ops
 
 GOLDEN = json.loads((data_dir() / "golden/xarray_cases.json").read_text())["cases"]
 MAPLE = [case for case in GOLDEN if "maple" in case["answer"]]

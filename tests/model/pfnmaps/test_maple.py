@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import MAX_PFN, PfnSet, Scatter
-from workbench.pfnmaps import ops
-from workbench.pfnmaps.maple import MapleTree, replay
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import MAX_PFN, PfnSet, Scatter
+from workbench.model.pfnmaps import ops
+from workbench.model.pfnmaps.maple import MapleTree, replay
 
 X86 = KernelConfig()
 TIB = PfnSet.from_ranges([(0, 1 << 28)])
-GOLDEN = Path(__file__).parents[2] / "data" / "golden" / "xarray_cases.json"
+GOLDEN = Path(__file__).parents[3] / "data" / "golden" / "xarray_cases.json"
 
 
 @functools.cache

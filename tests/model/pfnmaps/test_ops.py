@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import pfnmaps
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.paths import data_dir
-from workbench.pfnmaps.ops import load_entries, read_ops, replay, verify, xas_set_range
+from workbench.model import pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.pfnmaps.ops import load_entries, read_ops, replay, verify, xas_set_range
 
 X86 = KernelConfig()
 GOLDEN = data_dir() / "golden" / "xarray_cases.json"

@@ -5,9 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.kernel.config import KernelConfig, presets
-from workbench.memory.pfns import PfnSet, Scatter
-from workbench.pfnmaps.rhashtable import RHashTable, kvmalloc_bytes, longest_chain, mean_chain, nr_buckets
+from workbench.model.kernel.config import KernelConfig, presets
+from workbench.model.memory.pfns import PfnSet, Scatter
+from workbench.model.pfnmaps.rhashtable import (
+    RHashTable,
+    kvmalloc_bytes,
+    longest_chain,
+    mean_chain,
+    nr_buckets,
+)
 
 X86 = KernelConfig()
 TIB = PfnSet.from_ranges([(0, 1 << 28)])

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import pfnmaps
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter
+from workbench.model import pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet, Scatter
 
 X86 = KernelConfig()
 TIB = 1 << 28  # pfns of 1 TiB

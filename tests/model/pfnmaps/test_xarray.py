@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter
-from workbench.pfnmaps.ops import replay
-from workbench.pfnmaps.xarray import XArray, expected_nodes_per_shift, nodes_per_shift, occupancy, root_shift
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet, Scatter
+from workbench.model.pfnmaps.ops import replay
+from workbench.model.pfnmaps.xarray import (
+    XArray,
+    expected_nodes_per_shift,
+    nodes_per_shift,
+    occupancy,
+    root_shift,
+)
 
 X86 = KernelConfig()
 

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import InputError, Machine, PfnSet, Scenario, designs, evaluate, pfnmaps
-from workbench.kernel.config import KernelConfig, presets
-from workbench.kernel.slab import SlabCache, slab_bytes
-from workbench.memory.pfns import Scatter, bit_length, rounded
-from workbench.pfnmaps.rhashtable import kvmalloc_bytes, longest_chain, nr_buckets
-from workbench.scenario.batch import Choice, Shares, evaluate_all, scenario_at
+from workbench import InputError, Machine, PfnSet, Scenario, evaluate
+from workbench.model import designs, pfnmaps
+from workbench.model.kernel.config import KernelConfig, presets
+from workbench.model.kernel.slab import SlabCache, slab_bytes
+from workbench.model.memory.pfns import Scatter, bit_length, rounded
+from workbench.model.pfnmaps.rhashtable import kvmalloc_bytes, longest_chain, nr_buckets
+from workbench.model.scenario.batch import Choice, Shares, evaluate_all, scenario_at
 
 MACHINES = ("ram=1TiB", "ram=256MiB", "ram=3GiB,hole=1GiB-2GiB,device=1GiB@1TiB,pmem=2GiB@2TiB",
             "microvm-24g-6.18", "debian-6.12-8g-hugetlb-hvo", "ppc64le-64k-3g-2node-radix",

@@ -1,7 +1,7 @@
 """What a lookup costs in nanoseconds: timed loops over real structures, and tables of what they took.
 
 Times belong to one machine and one day; counts are in ``pfnmaps`` and ``designs``, and the two meet in
-``scenario/``. To measure a table of this machine: ``python -m workbench.lookups --full -o FILE.json``.
+``scenario/``. To measure a table of this machine: ``workbench measure --full -o FILE.json``.
 
 ==============  =============================================================================================
 ``costs``       cost tables: files, interpolation, the shipped reference rows of the kernel's own functions

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from workbench.errors import printable
+from workbench.model.errors import printable
 
 WAIT_S = 30.0  # at most; assumed: twice a quick cost table
 POLL_S = 0.2

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import InputError
+from workbench.model.errors import InputError
 
 U64 = NDArray[np.uint64]
 LINE_BYTES = 64  # of a cache; x86-64 and most arm64

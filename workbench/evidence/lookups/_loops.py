@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from workbench.jit import jit
+from workbench.evidence._jit import jit
 
 OPTIONS: Any = {"boundscheck": False, "error_model": "numpy", "nogil": True}
 

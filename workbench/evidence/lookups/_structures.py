@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.lookups import loops
-from workbench.lookups.arena import LINE_BYTES, U64, words
-from workbench.memory.pfns import PfnSet
-from workbench.pfnmaps.maple import ASCENDING_SLOTS, MAPLE_RANGE64_SLOTS
-from workbench.pfnmaps.rhashtable import nr_buckets
-from workbench.pfnmaps.xarray import nodes_per_shift, root_shift
+from workbench.evidence.lookups import _loops as loops
+from workbench.evidence.lookups._arena import LINE_BYTES, U64, words
+from workbench.model.errors import InputError
+from workbench.model.memory.pfns import PfnSet
+from workbench.model.pfnmaps.maple import ASCENDING_SLOTS, MAPLE_RANGE64_SLOTS
+from workbench.model.pfnmaps.rhashtable import nr_buckets
+from workbench.model.pfnmaps.xarray import nodes_per_shift, root_shift
 
 MAX_ENTRIES = 1 << 26  # assumed; beyond that building takes minutes
 MAPLE_WORDS = 2 * MAPLE_RANGE64_SLOTS
@@ -45,7 +45,7 @@ class Structure:
     """A filled structure and the arguments of its loops."""
 
     path: str
-    loop: Any  # of workbench.lookups.loops
+    loop: Any  # of workbench.evidence.lookups._loops
     args: tuple[Any, ...]  # after keys and z
     scale: int = 8
     offset: int = 8

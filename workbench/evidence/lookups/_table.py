@@ -6,11 +6,26 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 
-from workbench.errors import InputError
-from workbench.lookups import alone, arena, host, measure, structures, subjects
-from workbench.lookups.costs import CostRow, CostTable
-from workbench.lookups.measure import Interrupted, Progress, Subject
-from workbench.memory.pfns import PfnSet, Scatter
+from workbench.evidence.lookups import (
+    _alone as alone,
+)
+from workbench.evidence.lookups import (
+    _arena as arena,
+)
+from workbench.evidence.lookups import (
+    _host as host,
+)
+from workbench.evidence.lookups import (
+    _structures as structures,
+)
+from workbench.evidence.lookups import (
+    measure,
+    subjects,
+)
+from workbench.evidence.lookups.costs import CostRow, CostTable
+from workbench.evidence.lookups.measure import Interrupted, Progress, Subject
+from workbench.model.errors import InputError
+from workbench.model.memory.pfns import PfnSet, Scatter
 
 Group = tuple[str, Callable[[], list[Subject]]]
 

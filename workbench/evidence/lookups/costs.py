@@ -22,8 +22,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.paths import data_dir
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
 
 FORMAT = "cost-table/1"
 REFERENCE_FORMAT = "lookup-times/1"
@@ -110,7 +110,7 @@ _KEYS = {"path", "loop", "order", "working_set_bytes", "hit", "nr_entries", "ns_
 
 def is_map(path: str) -> bool:
     """Whether a path is the lookup of a pfn map."""
-    from workbench import pfnmaps
+    from workbench.model import pfnmaps
 
     return path.split("@")[0] in pfnmaps.registry()
 

@@ -38,14 +38,15 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from workbench.errors import InputError, printable
-from workbench.jit import jit
-from workbench.kernel.config import KernelConfig, kernel_version
-from workbench.kernel.slab import SlabCache
-from workbench.lookups.alone import alone
-from workbench.memory.pfns import MAX_PFN, PfnSet, Scatter
-from workbench.pfnmaps.maple import MAPLE_RANGE64_SLOTS, SIZEOF_MAPLE_NODE, _Node
-from workbench.pfnmaps.xarray import XArray
+import workbench
+from workbench.evidence._jit import jit
+from workbench.evidence.lookups._alone import alone
+from workbench.model.errors import InputError, printable
+from workbench.model.kernel.config import KernelConfig, kernel_version
+from workbench.model.kernel.slab import SlabCache
+from workbench.model.memory.pfns import MAX_PFN, PfnSet, Scatter
+from workbench.model.pfnmaps.maple import MAPLE_RANGE64_SLOTS, SIZEOF_MAPLE_NODE, _Node
+from workbench.model.pfnmaps.xarray import XArray
 
 PROC, SYS_SLAB, CGROUPS = Path("/proc"), Path("/sys/kernel/slab"), Path("/sys/fs/cgroup")
 SHMEM_HUGE = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
@@ -300,8 +301,9 @@ class _Child:
 
     def __init__(self) -> None:
         self.addresses: list[int] = []
-        code = "import sys; sys.path.insert(0, sys.argv[1]); from workbench.lookups import live; live.serve()"
-        home = str(Path(__file__).parents[2])
+        code = ("import sys; sys.path.insert(0, sys.argv[1]); "
+                "from workbench.evidence.lookups import live; live.serve()")
+        home = str(Path(workbench.__file__).parents[1])
         try:
             self.process = subprocess.Popen(  # in a session of its own, so that Ctrl-C reaches only us
                 [sys.executable, "-c", code, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

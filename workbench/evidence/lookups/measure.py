@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from workbench.lookups import alone, host
-from workbench.lookups.arena import U64
-from workbench.lookups.costs import LOOPS, CostRow
+from workbench.evidence.lookups import _alone as alone
+from workbench.evidence.lookups import _host as host
+from workbench.evidence.lookups._arena import U64
+from workbench.evidence.lookups.costs import LOOPS, CostRow
 
 PASSES = 9
 MIN_PASSES = 7
@@ -38,7 +39,7 @@ class Subject:
     """Something to time: a loop, its structure, and where its keys come from."""
 
     path: str
-    loop: Any  # of workbench.lookups.loops, or one called like it: loop(keys, z, *args)
+    loop: Any  # of workbench.evidence.lookups._loops, or one called like it: loop(keys, z, *args)
     args: tuple[Any, ...]
     draw: Callable[[int, np.random.Generator], U64]  # so many new keys
     expected: Callable[[U64], int]  # what the results of these keys sum up to, modulo 2**64

@@ -19,11 +19,11 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from workbench.errors import InputError
-from workbench.lookups.costs import CostRow, CostTable
-from workbench.pfnmaps import MapCounts
-from workbench.pfnmaps.maple import SIZEOF_MAPLE_NODE
-from workbench.pfnmaps.rhashtable import mean_chain
+from workbench.evidence.lookups.costs import CostRow, CostTable
+from workbench.model.errors import InputError
+from workbench.model.pfnmaps import MapCounts
+from workbench.model.pfnmaps.maple import SIZEOF_MAPLE_NODE
+from workbench.model.pfnmaps.rhashtable import mean_chain
 
 LINE_BYTES = 64  # of a cache; x86-64 and most arm64
 Levels = Iterable[tuple[float, int]]  # serial loads and bytes of distinct lines, by step

@@ -14,10 +14,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workbench.errors import InputError
-from workbench.lookups.costs import CostRow, CostTable
-from workbench.lookups.model import levels_of
-from workbench.pfnmaps import MapCounts
+from workbench.evidence.lookups.costs import CostRow, CostTable
+from workbench.evidence.lookups.model import levels_of
+from workbench.model.errors import InputError
+from workbench.model.pfnmaps import MapCounts
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from workbench.designs import Design
-from workbench.kernel.config import KernelConfig
+from workbench.model.designs import Design
+from workbench.model.kernel.config import KernelConfig
 
 OPS = ("page_to_pfn", "pfn_to_page")
 #: Conversions that are more than arithmetic. dynamic_page without a variant tests the flag; a net_iov is told

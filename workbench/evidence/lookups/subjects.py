@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.lookups import loops, structures
-from workbench.lookups.arena import LINE_BYTES, U64, words
-from workbench.lookups.costs import ORDERS
-from workbench.lookups.measure import Subject
-from workbench.memory.pfns import MAX_PFN, PfnSet
-from workbench.pfnmaps.ops import Entries
+from workbench.evidence.lookups import _loops as loops
+from workbench.evidence.lookups import _structures as structures
+from workbench.evidence.lookups._arena import LINE_BYTES, U64, words
+from workbench.evidence.lookups.costs import ORDERS
+from workbench.evidence.lookups.measure import Subject
+from workbench.model.errors import InputError
+from workbench.model.memory.pfns import MAX_PFN, PfnSet
+from workbench.model.pfnmaps.ops import Entries
 
 Draw = Callable[[int, np.random.Generator], U64]
 Mixes = Sequence[tuple[float, int]]  # shares of calls that meet a dynamic page, and calls in a row alike

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.jit import jit
+from workbench.evidence._jit import jit
 
 _jit = jit(nogil=True, error_model="numpy")  # nogil: the next batch is read meanwhile
 

@@ -14,8 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from workbench.jit import jit
-from workbench.pins.trace import TAKE
+from workbench.evidence._jit import jit
+from workbench.evidence.pins.trace import TAKE
 
 _jit = jit()
 

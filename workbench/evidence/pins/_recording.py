@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.memory.layout import parse_zoneinfo
-from workbench.pins.trace import counted
+from workbench.evidence.pins.trace import counted
+from workbench.model.errors import InputError
+from workbench.model.memory.layout import parse_zoneinfo
 
 _COUNTERS = ("nr_foll_pin_acquired", "nr_foll_pin_released")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.pins.trace import Trace
+from workbench.evidence.pins.trace import Trace
 
 _COUNTERS = ("vmstat_acquired", "vmstat_released", "vmstat_acquired_least", "vmstat_released_least")
 #: FOLL_LONGTERM, by the value of FOLL_PIN: 0x10000 in include/linux/mm_types.h until v6.2, 1 << 8 since v6.3

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.pins.replay import Source, batches_of
+from workbench.evidence.pins.replay import Source, batches_of
+from workbench.model.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.pins.replay import Source, _Pass, _read_only, batches_of
+from workbench.evidence.pins.replay import Source, _Pass, _read_only, batches_of
+from workbench.model.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def pool_shares(
     recycle : bool
         The last unpin of a folio puts its descriptor into the pool of its CPU.
     """
-    from workbench.pins import engine
+    from workbench.evidence.pins import _engine as engine
 
     if refill_ns < 0:
         raise InputError(f"a refill after {refill_ns} ns: a time is not negative")

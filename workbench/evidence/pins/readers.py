@@ -26,10 +26,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from workbench.errors import InputError, printable
-from workbench.kernel.config import KernelConfig, kernel_version
-from workbench.pins.recording import Recording
-from workbench.pins.trace import MAX_PFNS, TAKE, Trace, TraceWriter, check_output, counted, foll_pin
+from workbench.evidence.pins._recording import Recording
+from workbench.evidence.pins.trace import MAX_PFNS, TAKE, Trace, TraceWriter, check_output, counted, foll_pin
+from workbench.model.errors import InputError, printable
+from workbench.model.kernel.config import KernelConfig, kernel_version
 
 _BLOCK_BYTES = 2 << 20
 _HOPELESS_BYTES = 64 << 20  # a text without any event so far is given up: /dev/zero, a disk image; assumed
@@ -160,7 +160,7 @@ def import_text(
 
     Examples
     --------
-    >>> from workbench.paths import data_dir
+    >>> from workbench.model.files import data_dir
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     found = import_text(data_dir() / "traces/bpftrace-pins.txt.gz", Path(folder, "pins.parquet"))
     >>> found["pins"], found["unpins"], found["unparsed"], found["complete"]
@@ -212,7 +212,7 @@ def import_text(
 
 
 def _parser() -> Any:
-    from workbench.pins import parse  # imports numba
+    from workbench.evidence.pins import _parse as parse
 
     return parse
 

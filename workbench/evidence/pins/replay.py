@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench import designs, pfnmaps
-from workbench.designs.base import Design
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.kernel.slab import SlabCache
-from workbench.memory.pfns import PfnSet
-from workbench.pfnmaps import MapCounts, PfnMap
-from workbench.pins.select import LONGTERM
-from workbench.pins.trace import Trace, counted, iter_batches
+from workbench.evidence.pins._select import LONGTERM
+from workbench.evidence.pins.trace import Trace, counted, iter_batches
+from workbench.model import designs, pfnmaps
+from workbench.model.designs.base import Design
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.kernel.slab import SlabCache
+from workbench.model.memory.pfns import PfnSet
+from workbench.model.pfnmaps import MapCounts, PfnMap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,7 +258,7 @@ class Replay:
 
     def _curve(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Seconds, entries and bytes of a map; of no map where the name is empty."""
-        from workbench.pins import engine
+        from workbench.evidence.pins import _engine as engine
 
         used = np.flatnonzero(self.bins["xarray"][:, engine.B_EVENTS])
         seconds, entries = used * self.bin_ns / 1e9, self.bins["xarray"][used, engine.B_MAX_ENTRIES]
@@ -341,7 +341,7 @@ class _Pass:
     """The engine's state through one reading of a trace, for one radix map."""
 
     def __init__(self, shifts: Sequence[int] | np.ndarray, grows: bool, sizes: np.ndarray, by_page: bool):
-        from workbench.pins import engine
+        from workbench.evidence.pins import _engine as engine
 
         self.engine, self.by_page, self.grows = engine, by_page, grows
         self.shifts = np.array(shifts, dtype=np.int64)
@@ -439,7 +439,7 @@ class _Pass:
 
 def _check_ranges(trace: Trace) -> None:
     """What the engine relies on; files are checked when they are read, traces made by hand are not."""
-    from workbench.pins import engine
+    from workbench.evidence.pins import _engine as engine
 
     for column, values, most in (("ts_ns", trace.ts_ns, engine.MAX_NS), ("pfn", trace.pfn, engine.MAX_PFN)):
         if len(values) and not 0 <= values.min() <= values.max() < most:
@@ -470,7 +470,7 @@ def _rows(
     nr: int, columns: int, old: np.ndarray | None = None, used: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbered rows and the hash slots over them, with `used` rows taken over."""
-    from workbench.pins import engine
+    from workbench.evidence.pins import _engine as engine
 
     nr = 1 << (nr - 1).bit_length()
     rows, slots = np.zeros((nr, columns), dtype=np.int64), np.full(2 * nr, -1, dtype=np.int32)

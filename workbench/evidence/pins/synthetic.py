@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.jit import jit
-from workbench.pins.trace import _TYPES, BATCH_ROWS, Trace, TraceWriter
+from workbench.evidence._jit import jit
+from workbench.evidence.pins.trace import _TYPES, BATCH_ROWS, Trace, TraceWriter
+from workbench.model.errors import InputError
 
 _jit = jit()
 # The FOLL_ flags, as pins-fio and pins-mixed-lossy-kprobe show them (6.12.95).
@@ -596,7 +596,7 @@ def measure(trace: Trace) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from workbench.pins.trace import load_trace
+    >>> from workbench.evidence.pins.trace import load_trace
     >>> found = measure(load_trace("pins-fio"))
     >>> found["distinct_folios"], found["peak_live_folios"], found["lifetime_ns"]["0.5"]
     (560, 560, 980000.0)

@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.kernel.config import kernel_version
-from workbench.paths import data_dir
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import kernel_version
 
 if TYPE_CHECKING:
     import pyarrow as pa

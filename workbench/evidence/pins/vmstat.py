@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.paths import data_dir
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import KernelConfig
 
 _COUNTERS = ("nr_foll_pin_acquired", "nr_foll_pin_released")  # include/linux/mmzone.h, v5.7 and later
 _HEADER = re.compile(r"# vmstat-series/1 kernel=(\S+) exact=([01])$")

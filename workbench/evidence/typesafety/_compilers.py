@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.errors import InputError
-from workbench.typesafety.variants import HEADERS
+from workbench.evidence.typesafety._variants import HEADERS
+from workbench.model.errors import InputError
 
 #: As KBUILD_CFLAGS of Makefile and scripts/Makefile.extrawarn, v6.12, as far as types go. int-conversion is
 #: not among them: gcc 14 and clang 16 make it an error by themselves, and older ones are told to here.

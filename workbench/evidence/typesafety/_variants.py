@@ -21,7 +21,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.errors import InputError
+from workbench.model.errors import InputError
 
 HEADERS = Path(__file__).with_name("headers")
 #: The shipped variants, plain ones first.

@@ -51,7 +51,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InputError, printable
+from workbench.model.errors import InputError, printable
 
 if TYPE_CHECKING:
     import pandas as pd

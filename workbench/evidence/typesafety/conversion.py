@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InputError
-from workbench.paths import data_dir
-from workbench.typesafety.callsites import FAMILY_OF, Census, directory_of
+from workbench.evidence.typesafety.callsites import FAMILY_OF, Census, directory_of
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -43,11 +43,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.paths import data_dir
-from workbench.typesafety import compilers, mistakes, variants
-from workbench.typesafety.mistakes import Mistake, Pattern
-from workbench.typesafety.variants import Variant
+from workbench.evidence.typesafety import _compilers as compilers
+from workbench.evidence.typesafety import _variants as variants
+from workbench.evidence.typesafety import mistakes
+from workbench.evidence.typesafety._variants import Variant
+from workbench.evidence.typesafety.mistakes import Mistake, Pattern
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
 
 COMPILE, RUNTIME, SILENT, NOT_APPLICABLE, NOT_RUN = (
     "compile error", "runtime error", "silent", "not applicable", "not run here",
@@ -352,7 +354,7 @@ def rows(
     mistake : iterable of str, optional
         Default: all.
     header : path, optional
-        A header of your own, or a folder of them; see `workbench.typesafety.variants`. Without ``designs``
+        A header of your own, or a folder of them; see `_variants`. Without ``designs``
         its rows are the only ones.
     compiler : str, optional
         ``libclang``, ``gcc``, ``clang`` or ``sparse``, as far as they are here; default: libclang.

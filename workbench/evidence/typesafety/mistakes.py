@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.errors import InputError
+from workbench.model.errors import InputError
 
 PATTERNS = Path(__file__).with_name("patterns")
 _ARG = r"((?:[^(),]|\([^()]*\))+)"  # one argument of a call, calls in it allowed

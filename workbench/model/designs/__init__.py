@@ -11,8 +11,8 @@ import importlib
 import inspect
 import pkgutil
 
-from workbench.designs.base import Design, Footprint, Path, Step
-from workbench.errors import InputError, unknown
+from workbench.model.designs.base import Design, Footprint, Path, Step
+from workbench.model.errors import InputError, unknown
 
 __all__ = ["Design", "Footprint", "Path", "Step", "get", "names", "registry"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, Step, static_parts
-from workbench.kernel.config import KernelConfig
+from workbench.model.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, Step, static_parts
+from workbench.model.kernel.config import KernelConfig
 
 
 class Altmap(Design):

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.kernel.slab import slab_bytes
-from workbench.memory import memmap
-from workbench.memory.machine import Machine
-from workbench.memory.pagemix import PageMix
-from workbench.memory.pfns import PfnSet, most
-from workbench.memory.population import Population
-from workbench.pfnmaps import MapCounts, PfnMap
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.kernel.slab import slab_bytes
+from workbench.model.memory import memmap
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.pagemix import PageMix
+from workbench.model.memory.pfns import PfnSet, most
+from workbench.model.memory.population import Population
+from workbench.model.pfnmaps import MapCounts, PfnMap
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, static_parts
-from workbench.kernel.config import KernelConfig
+from workbench.model.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, static_parts
+from workbench.model.kernel.config import KernelConfig
 
 #: Documentation/mm/vmemmap_dedup.rst and mm/sparse-vmemmap.c, v7.3.
 VMEMMAP_RESERVE_NR = 2

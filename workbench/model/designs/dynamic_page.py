@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from workbench.designs.base import (
+from workbench.model.designs.base import (
     VMEMMAP_PATHS,
     Design,
     Footprint,
@@ -26,8 +26,8 @@ from workbench.designs.base import (
     map_parts,
     static_parts,
 )
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import most
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import most
 
 #: As in the mail of 14 December 2018; needs -fms-extensions.
 DYNAMIC_PAGE = "struct dynamic_page { struct page; unsigned long vaddr; unsigned long pfn; };"

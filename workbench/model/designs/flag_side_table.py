@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.designs.base import (
+from workbench.model.designs.base import (
     VMEMMAP_PATHS,
     Design,
     Footprint,
@@ -13,7 +13,7 @@ from workbench.designs.base import (
     map_parts,
     static_parts,
 )
-from workbench.kernel.config import KernelConfig
+from workbench.model.kernel.config import KernelConfig
 
 
 class FlagSideTable(Design):

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, static_parts
-from workbench.kernel.config import KernelConfig, kernel_version
+from workbench.model.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, static_parts
+from workbench.model.kernel.config import KernelConfig, kernel_version
 
 
 class Hvo(Design):

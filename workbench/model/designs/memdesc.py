@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from workbench.designs.base import (
+from workbench.model.designs.base import (
     Design,
     Footprint,
     Path,
@@ -23,8 +23,8 @@ from workbench.designs.base import (
     descriptor_parts,
     static_parts,
 )
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pagemix import FOLIO_TYPES, mix_for
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pagemix import FOLIO_TYPES, mix_for
 
 #: As in kernelnewbies.org/MatthewWilcox/Memdescs/Path: 80 bytes; note its pfn and pincount.
 FOLIO = (

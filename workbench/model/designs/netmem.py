@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, Step, static_parts
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import most
+from workbench.model.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, Step, static_parts
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import most
 
 NET_IOV_BYTES = 64  # sizeof(struct net_iov), include/net/netmem.h, v7.3
 NETMEM_DESC_BYTES = 48  # sizeof(struct netmem_desc), the same

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, Step, static_parts
-from workbench.kernel.config import KernelConfig
+from workbench.model.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, Step, static_parts
+from workbench.model.kernel.config import KernelConfig
 
 PAGE_EXT_BYTES = 8  # sizeof(struct page_ext), include/linux/page_ext.h, v7.3
 PIN_COUNT_BYTES = 8  # assumed: what a client's page_ext_operations.size would be for a pin count

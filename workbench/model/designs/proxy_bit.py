@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from workbench.designs.base import (
+from workbench.model.designs.base import (
     VMEMMAP_PATHS,
     Design,
     Footprint,
@@ -23,8 +23,8 @@ from workbench.designs.base import (
     nr_entries,
     static_parts,
 )
-from workbench.kernel.config import KernelConfig
-from workbench.pfnmaps.base import each_note
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.pfnmaps.base import each_note
 
 #: Assumed: sizeof(struct net_iov), include/net/netmem.h, v7.3. The scenario field proxy_bytes varies it.
 PROXY_BYTES = 64

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from workbench.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, static_parts
-from workbench.kernel.config import KernelConfig
+from workbench.model.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Setting, static_parts
+from workbench.model.kernel.config import KernelConfig
 
 
 class Static(Design):

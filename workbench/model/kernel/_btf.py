@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from workbench.errors import InputError, printable
-from workbench.kernel.structs import (
+from workbench.model.errors import InputError, printable
+from workbench.model.kernel.structs import (
     MAX_MEMBERS,
     MAX_NESTING,
     Member,

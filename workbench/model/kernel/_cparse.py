@@ -1,6 +1,6 @@
 """C source text to struct layouts, by the x86-64 ABI.
 
-`workbench.kernel.cpp` makes pasted kernel code fit for pycparser; what it parsed is laid out here as gcc
+`_cpp` makes pasted kernel code fit for pycparser; what it parsed is laid out here as gcc
 does it (System V x86-64 ABI 3.1.2; for bit-fields, gcc 12's stor-layout.cc). A type is looked for in the
 text, then in the chosen kernel's layouts, then in ``basic_types.h``. Definitions may come in any order.
 
@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from pycparser import c_ast
 from pycparser.c_parser import CParser, ParseError
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig, load_layouts
-from workbench.kernel.cpp import BASIC_TYPES, MARKER, Attribute, Rewriter, fail, preprocess
-from workbench.kernel.structs import (
+from workbench.model.errors import InputError
+from workbench.model.kernel._cpp import BASIC_TYPES, MARKER, Attribute, Rewriter, fail, preprocess
+from workbench.model.kernel.config import KernelConfig, load_layouts
+from workbench.model.kernel.structs import (
     MAX_MEMBERS,
     MAX_NESTING,
     Member,

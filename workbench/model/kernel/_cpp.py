@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig, load_layouts
-from workbench.kernel.structs import MAX_NESTING
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig, load_layouts
+from workbench.model.kernel.structs import MAX_NESTING
 
 MARKER = r"__attribute_(\d+)__"
 MAX_TOKENS = 200_000  # assumed; some ten times what include/linux/mm.h, v7.3, has
@@ -199,7 +199,7 @@ class _Preprocessor:
 
     def _holds(self, rest: str, nr: int, unknown: list[str]) -> bool:
         """The value of an ``#if``; a name that is not known is 0, as in C."""
-        from workbench.kernel.cparse import constant
+        from workbench.model.kernel._cparse import constant
 
         tested = _OPTION_TEST.sub(lambda f: f" {int(self._is_defined(f[1], f[2] or f[3], unknown))} ", rest)
         tokens = self.expand(_tokens(tested, nr))

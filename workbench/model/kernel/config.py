@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.paths import data_dir
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
 
 #: Bytes of the free pointer that SLUB puts behind an object whose cache has a constructor
 #: (mm/slub.c calculate_sizes(), v6.12).

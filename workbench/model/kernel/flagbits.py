@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
 
 _LAST_PID_SHIFT = 8  # LAST__PID_SHIFT, include/linux/page-flags-layout.h, v7.3
 _LRU_GEN_WIDTH = 3  # order_base_2(MAX_NR_GENS + 1), MAX_NR_GENS 4; kernel/bounds.c, v7.3

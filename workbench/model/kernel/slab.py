@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.kernel.config import FREE_POINTER_BYTES, KernelConfig
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import FREE_POINTER_BYTES, KernelConfig
 
 WORD_BYTES = 8  # sizeof(void *); mm/slub.c rounds every object up to it, v6.12
 SLAB_MAX_ORDER = 3  # slub_max_order = PAGE_ALLOC_COSTLY_ORDER, mm/slub.c, v6.12

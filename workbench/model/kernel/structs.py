@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.kernel.config import ARCH_FAMILY, KernelConfig, load_layouts, presets
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import ARCH_FAMILY, KernelConfig, load_layouts, presets
 
 CACHE_LINE_BYTES = 64  # L1_CACHE_BYTES, arch/x86/include/asm/cache.h, v6.12; pahole's default too
 MAX_MEMBERS = 65536  # assumed; task_struct, the longest of the kernel's, has some 300
@@ -110,8 +110,8 @@ class Struct:
 
     @classmethod
     def from_btf(cls, name: str, source: str | os.PathLike[str] | bytes) -> Struct:
-        """A struct, union or typedef of one, from BTF: a file (`workbench.kernel.btf`) or the blob itself."""
-        from workbench.kernel.btf import Btf
+        """A struct, union or typedef of one, from BTF: a file (see `_btf`) or the blob itself."""
+        from workbench.model.kernel._btf import Btf
 
         return Btf.load(source).struct(name)
 
@@ -123,7 +123,7 @@ class Struct:
         Parameters
         ----------
         text : str
-            Declarations, as in a kernel header; `workbench.kernel.cparse` says what it understands.
+            Declarations, as in a kernel header; `workbench.model.kernel._cparse` says what it understands.
         name : str, optional
             The struct's tag or typedef. None takes the last struct or union that the text defines at file
             scope.
@@ -134,7 +134,7 @@ class Struct:
             Whether ``struct page;`` inside a struct is a member (gcc -fms-extensions) or, as in plain gcc,
             dropped with a warning. None takes what the kernel is built with; without a kernel, False.
         """
-        from workbench.kernel.cparse import parse_struct
+        from workbench.model.kernel._cparse import parse_struct
 
         if ms_extensions is None:
             ms_extensions = kernel is not None and kernel.ms_extensions

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.kernel.config import ARCH_FAMILY, KernelConfig, kernel_version, presets
-from workbench.memory import layout, memmap
-from workbench.memory.capture import Capture
-from workbench.memory.machine import Machine, Region, Texts
-from workbench.memory.memmap import NO_RANGES, HugeTlb, merge_ranges, section_ranges
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import ARCH_FAMILY, KernelConfig, kernel_version, presets
+from workbench.model.memory import layout, memmap
+from workbench.model.memory.capture import Capture
+from workbench.model.memory.machine import Machine, Region, Texts
+from workbench.model.memory.memmap import NO_RANGES, HugeTlb, merge_ranges, section_ranges
 
 #: A PCI BAR of at least this size is taken as device memory (assumed: register BARs are smaller).
 DEVICE_BAR_BYTES = 1 << 30

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.memory.machine import Machine, Region
-from workbench.memory.memmap import NO_RANGES, section_ranges
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.machine import Machine, Region
+from workbench.model.memory.memmap import NO_RANGES, section_ranges
 
 _UNITS = {
     "": 1,

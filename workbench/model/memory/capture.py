@@ -32,9 +32,9 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from workbench.errors import InputError, printable
-from workbench.kernel.config import ARCH_FAMILY
-from workbench.paths import data_dir
+from workbench.model.errors import InputError, printable
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import ARCH_FAMILY
 
 #: Where a ``.mmsnap`` keeps a part, and its name in a folder; other names lose only their folder.
 MMSNAP_PARTS = {

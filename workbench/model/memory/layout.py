@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from workbench.errors import InputError
+from workbench.model.errors import InputError
 
 #: iomem names of RAM that has a memmap: kernel/resource.c, drivers/dax/kmem.c, drivers/virtio/virtio_mem.c.
 RAM_NAME = re.compile(r"System RAM( \([^()]*\))?$")

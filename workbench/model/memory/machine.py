@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from workbench.kernel.config import KernelConfig
-from workbench.memory import memmap
-from workbench.memory.memmap import HugeTlb, merge_ranges
-from workbench.memory.pfns import PfnSet
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory import memmap
+from workbench.model.memory.memmap import HugeTlb, merge_ranges
+from workbench.model.memory.pfns import PfnSet
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ class Machine:
             return cls.live(kernel)
         if "=" in text and not Path(text).exists():
             return cls.from_spec(text, kernel)
-        from workbench.memory.capture import load_capture
+        from workbench.model.memory.capture import load_capture
 
         return replace(cls.from_capture(load_capture(text), kernel), capture=text)
 
     @classmethod
     def live(cls, kernel: KernelConfig | None = None) -> Machine:
         """This machine, now. Without root /proc/iomem is blank and memory blocks take its place."""
-        from workbench.memory.reader import LiveTexts
+        from workbench.model.memory._reader import LiveTexts
 
         return cls.from_capture(LiveTexts(), kernel)
 
@@ -116,14 +116,14 @@ class Machine:
         ``device=SIZE@ADDRESS`` (may repeat; neither has a memmap), ``kernel=PRESET``. Sizes take KiB, MiB,
         GiB, TiB or PiB.
         """
-        from workbench.memory.spec import machine_from_spec
+        from workbench.model.memory._spec import machine_from_spec
 
         return machine_from_spec(spec, kernel)
 
     @classmethod
     def from_capture(cls, capture: Texts, kernel: KernelConfig | None = None) -> Machine:
         """The machine that a capture shows."""
-        from workbench.memory.reader import CaptureReader
+        from workbench.model.memory._reader import CaptureReader
 
         return CaptureReader(capture, kernel).machine()
 

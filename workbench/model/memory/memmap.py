@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.kernel.config import KernelConfig
+from workbench.model.kernel.config import KernelConfig
 
 if TYPE_CHECKING:
-    from workbench.memory.machine import Machine
+    from workbench.model.memory.machine import Machine
 
 
 #: No sections at all.

@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
-from workbench.memory.capture import Capture, Npz, load_capture, memory_limit_bytes
+from workbench.model.errors import InputError
+from workbench.model.memory.capture import Capture, Npz, load_capture, memory_limit_bytes
 
 if TYPE_CHECKING:
-    from workbench.memory.pfns import PfnSet
+    from workbench.model.memory.pfns import PfnSet
 
 #: Bit: (letter, long name), as page-types prints them: include/uapi/linux/kernel-page-flags.h for bits
 #: 0..26, include/linux/kernel-page-flags.h for 32..41, tools/vm/page-types.c for the rest; all v6.1, the
@@ -355,7 +355,7 @@ class PageFlags:
         >>> PageFlags.load("debian-6.12-states/during").pages_of("anon", mlocked=True, thp=False).nr_pages
         16384
         """
-        from workbench.memory.pfns import PfnSet
+        from workbench.model.memory.pfns import PfnSet
 
         wanted = np.ones(self.values.size, np.bool_)
         for name, on in flags.items():

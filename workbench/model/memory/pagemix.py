@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.errors import InputError
-from workbench.memory.machine import Machine
-from workbench.memory.pageflags import TYPES, PageFlags
+from workbench.model.errors import InputError
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.pageflags import TYPES, PageFlags
 
 #: Types of pages that belong to a folio with a descriptor of its own.
 FOLIO_TYPES = ("anon", "file", "shmem", "hugetlb")

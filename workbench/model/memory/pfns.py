@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
+from workbench.model.errors import InputError
 
 U64 = NDArray[np.uint64]
 MAX_PFN = 2**64 - 1  # an index is an unsigned long on 64-bit kernels
@@ -35,7 +35,7 @@ def as_pfns(values: ArrayLike, what: str = "pfn") -> U64:
     array([18446744073709551615,                    0], dtype=uint64)
     >>> as_pfns([3, -1])
     Traceback (most recent call last):
-    workbench.errors.InputError: pfn -1 is outside 0..2^64-1
+    workbench.model.errors.InputError: pfn -1 is outside 0..2^64-1
     """
     array = np.asarray(values)
     if array.dtype.kind in "fO":  # ints past 2^63 beside negative ones arrive as floats
@@ -136,7 +136,7 @@ class PfnSet:
         PfnSet(1 extent, 1024 pages, 0x0..0x3ff, 2 entries)
         >>> PfnSet.from_extents([0, 3], [4, 9])
         Traceback (most recent call last):
-        workbench.errors.InputError: range 0x3..0x9 overlaps 0x0..0x4
+        workbench.model.errors.InputError: range 0x3..0x9 overlaps 0x0..0x4
         """
         low, high = as_pfns(first), as_pfns(last)
         given = np.asarray(order)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.memory.machine import Machine
-from workbench.memory.pfns import PfnSet, Scatter, least, most
+from workbench.model.errors import InputError
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.pfns import PfnSet, Scatter, least, most
 
 if TYPE_CHECKING:
-    from workbench.memory.pageflags import PageFlags
+    from workbench.model.memory.pageflags import PageFlags
 
 
 @dataclass(frozen=True, eq=False)

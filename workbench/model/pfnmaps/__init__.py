@@ -11,8 +11,8 @@ import importlib
 import inspect
 import pkgutil
 
-from workbench.errors import InputError, unknown
-from workbench.pfnmaps.base import MapCounts, PfnMap
+from workbench.model.errors import InputError, unknown
+from workbench.model.pfnmaps.base import MapCounts, PfnMap
 
 __all__ = ["MapCounts", "PfnMap", "get", "registry"]
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter
-from workbench.pfnmaps.walks import MapWalk
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet, Scatter
+from workbench.model.pfnmaps.walks import MapWalk
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from workbench import pfnmaps
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter
+from workbench.model import pfnmaps
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet, Scatter
 
 
 def bytes_per_entry(maps: Iterable[str], run_pages: Iterable[int], nr_pages: int, span: int,

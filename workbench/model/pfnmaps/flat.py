@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter
-from workbench.pfnmaps.base import MapCounts, PfnMap, span_over
-from workbench.pfnmaps.walks import MapWalk, Touch, entry_at
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet, Scatter
+from workbench.model.pfnmaps.base import MapCounts, PfnMap, span_over
+from workbench.model.pfnmaps.walks import MapWalk, Touch, entry_at
 
 SLOT_BYTES = 8  # one pointer; assumed, as page_ext and memdesc words have it on 64 bit
 

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig, load_layouts
-from workbench.kernel.slab import SlabCache
-from workbench.memory.pfns import MAX_PFN, PfnSet, Scatter, as_pfns
-from workbench.pfnmaps.base import MapCounts, PfnMap
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig, load_layouts
+from workbench.model.kernel.slab import SlabCache
+from workbench.model.memory.pfns import MAX_PFN, PfnSet, Scatter, as_pfns
+from workbench.model.pfnmaps.base import MapCounts, PfnMap
 
 SIZEOF_MAPLE_NODE = 256  # bytes; include/linux/maple_tree.h, v6.1 to v7.3
 MAPLE_RANGE64_SLOTS = 16  # the same, 64 bit; of leaves too, while no gaps are tracked

@@ -32,11 +32,11 @@ from typing import Any
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import MAX_ORDER, MAX_PFN, U64, PfnSet, sorted_unique
-from workbench.pfnmaps.base import MapCounts, PfnMap
-from workbench.pfnmaps.xarray import (
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import MAX_ORDER, MAX_PFN, U64, PfnSet, sorted_unique
+from workbench.model.pfnmaps.base import MapCounts, PfnMap
+from workbench.model.pfnmaps.xarray import (
     XArray,
     entries_at_most,
     needed_shift,

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.kernel.config import KernelConfig, load_layouts
-from workbench.memory.pfns import PfnSet, Scatter, bit_length
-from workbench.pfnmaps.base import MapCounts, PfnMap, each_note
-from workbench.pfnmaps.walks import MapWalk, Touch, entry_at, entry_ends
+from workbench.model.kernel.config import KernelConfig, load_layouts
+from workbench.model.memory.pfns import PfnSet, Scatter, bit_length
+from workbench.model.pfnmaps.base import MapCounts, PfnMap, each_note
+from workbench.model.pfnmaps.walks import MapWalk, Touch, entry_at, entry_ends
 
 BUCKET_BYTES = 8  # struct rhash_lock_head *; include/linux/rhashtable.h, v6.12
 HASH_DEFAULT_SIZE = 64  # buckets; lib/rhashtable.c, v6.12

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter, bit_length
-from workbench.pfnmaps.base import MapCounts, PfnMap
-from workbench.pfnmaps.walks import MapWalk, Touch, entry_at, entry_ends, nth_entry
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet, Scatter, bit_length
+from workbench.model.pfnmaps.base import MapCounts, PfnMap
+from workbench.model.pfnmaps.walks import MapWalk, Touch, entry_at, entry_ends, nth_entry
 
 PAIR_BYTES = 16  # a pfn and a pointer
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.kernel.config import KernelConfig
-from workbench.memory.pfns import PfnSet, Scatter, most, rounded
-from workbench.pfnmaps.base import MapCounts, PfnMap, span_over
-from workbench.pfnmaps.walks import MapWalk, Touch, any_within, entry_at
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.pfns import PfnSet, Scatter, most, rounded
+from workbench.model.pfnmaps.base import MapCounts, PfnMap, span_over
+from workbench.model.pfnmaps.walks import MapWalk, Touch, any_within, entry_at
 
 SLOT_BYTES = 8  # sizeof(void *)
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig, load_layouts
-from workbench.memory.pfns import PfnSet
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig, load_layouts
+from workbench.model.memory.pfns import PfnSet
 
 CACHE_LINE_BYTES = 64  # L1_CACHE_BYTES, arch/x86/include/asm/cache.h, v6.12; assumed elsewhere
 

@@ -5,7 +5,7 @@ its own level or of one below lies under it. {} has no node, and a lone index 0 
 none. An entry of order o sits in a node of shift ``o - o % 6``, takes ``2**(o % 6)`` slots there, and has no
 leaves below.
 
-History matters in one way only, and :mod:`workbench.pfnmaps.ops` follows it: xa_store_range() can leave
+History matters in one way only, and :mod:`workbench.model.pfnmaps.ops` follows it: xa_store_range() can leave
 the root one level above what the entries need. Left out: marks, and xa_alloc's tracking of free indices.
 """
 
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from workbench.kernel.config import KernelConfig
-from workbench.kernel.slab import SlabCache
-from workbench.memory.pfns import PfnSet, Scatter, group_sizes, most, rounded
-from workbench.pfnmaps.base import MapCounts, PfnMap
-from workbench.pfnmaps.walks import MapWalk, Touch, any_within, entry_at, member_offset
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.kernel.slab import SlabCache
+from workbench.model.memory.pfns import PfnSet, Scatter, group_sizes, most, rounded
+from workbench.model.pfnmaps.base import MapCounts, PfnMap
+from workbench.model.pfnmaps.walks import MapWalk, Touch, any_within, entry_at, member_offset
 
 
 def needed_shift(max_index: int, chunk_shift: int = 6) -> int:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench import designs, pfnmaps
-from workbench.designs.base import Setting
-from workbench.errors import InputError
-from workbench.memory.machine import Machine
-from workbench.memory.pfns import Scatter
-from workbench.memory.population import Population
-from workbench.pfnmaps.base import EachNote
-from workbench.scenario.footprints import Scenario, evaluate, machine_of, nr_pages_of
+from workbench.model import designs, pfnmaps
+from workbench.model.designs.base import Setting
+from workbench.model.errors import InputError
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.pfns import Scatter
+from workbench.model.memory.population import Population
+from workbench.model.pfnmaps.base import EachNote
+from workbench.model.scenario.footprints import Scenario, evaluate, machine_of, nr_pages_of
 
 I64 = NDArray[np.int64]
 

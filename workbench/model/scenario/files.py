@@ -28,8 +28,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, unknown
-from workbench.scenario.footprints import Scenario
+from workbench.model.errors import InputError, unknown
+from workbench.model.scenario.footprints import Scenario
 
 MAX_BYTES = 1 << 20  # of a file; assumed
 MAX_SCENARIOS = 1_000  # of a file; assumed: a table for people

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from workbench import designs, pfnmaps
-from workbench.designs.base import Setting
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.memory.machine import Machine
-from workbench.memory.pfns import PfnSet
-from workbench.memory.population import Population, drawn_from
+from workbench.model import designs, pfnmaps
+from workbench.model.designs.base import Setting
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.pfns import PfnSet
+from workbench.model.memory.population import Population, drawn_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -229,7 +229,7 @@ def pinned_from_capture(scenario: Scenario, capture: str, seed: int = 1) -> PfnS
 
     See ``memory.population.drawn_from``; a capture with several page-flag files takes ``NAME#LABEL``.
     """
-    from workbench.memory.pageflags import PageFlags
+    from workbench.model.memory.pageflags import PageFlags
 
     name, _, label = capture.partition("#")
     machine = machine_of(scenario)

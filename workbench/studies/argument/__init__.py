@@ -1,10 +1,10 @@
 """Evidence collected into an argument, and written down for a mailing list, a page or a table."""
 
-from workbench.argument.collect import Argument, Claim, EvidenceError
-from workbench.argument.compared import compared
-from workbench.argument.document import Document, Section
-from workbench.argument.evidence import Evidence, Memory, Mistakes, Pins, Published, Times, grid
-from workbench.argument.mail import mail_note, mail_table
+from workbench.studies.argument._collect import Argument, Claim, EvidenceError
+from workbench.studies.argument._compared import compared
+from workbench.studies.argument._document import Document, Section
+from workbench.studies.argument._evidence import Evidence, Memory, Mistakes, Pins, Published, Times, grid
+from workbench.studies.argument._mail import mail_note, mail_table
 
 __all__ = [
     "Argument",

@@ -17,14 +17,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workbench import designs
-from workbench.argument import prose
-from workbench.argument.counter import against
-from workbench.argument.document import Document, Section
-from workbench.argument.evidence import Evidence, from_recipe
-from workbench.argument.prose import Value
-from workbench.errors import InputError
-from workbench.pages import write_whole
+from workbench.model import designs
+from workbench.model.errors import InputError
+from workbench.model.files import write_whole
+from workbench.studies.argument import _prose as prose
+from workbench.studies.argument._counter import against
+from workbench.studies.argument._document import Document, Section
+from workbench.studies.argument._evidence import Evidence, from_recipe
+from workbench.studies.argument._prose import Value
 
 FORMAT = "argument/1"
 MAX_BYTES = 1 << 22  # of a file; assumed
@@ -72,7 +72,7 @@ class Argument:
 
     Examples
     --------
-    >>> from workbench.argument import Memory, grid
+    >>> from workbench.studies.argument import Memory, grid
     >>> why = Argument("Why foll_pin", proposed="foll_pin")
     >>> cost = Memory(grid(["foll_pin", "dynamic_page"], machine="ram=1GiB", nr_pinned=512))
     >>> _ = why.claim("dynamic_page adds {dynamic_page.added}, foll_pin {foll_pin.added}.", cost)
@@ -241,7 +241,7 @@ class Argument:
 
 def _check_proposed(proposed: str) -> None:
     """Against a name that nothing has, nothing speaks."""
-    from workbench.typesafety import variants
+    from workbench.evidence.typesafety import _variants as variants
 
     known = [*designs.registry(), *variants.shipped()]
     if proposed and proposed not in known:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from workbench import designs
-from workbench.argument.document import Document, Section
-from workbench.argument.evidence import machine_source, machine_words, set_fields, shared_fields
-from workbench.argument.mail import shell_word
-from workbench.scenario import Row
+from workbench.model import designs
+from workbench.model.scenario import Row
+from workbench.studies.argument._document import Document, Section
+from workbench.studies.argument._evidence import machine_source, machine_words, set_fields, shared_fields
+from workbench.studies.argument._mail import shell_word
 
 
 def compared(title: str, rows: Mapping[str, Row], file: str) -> Document:

@@ -20,12 +20,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from workbench import designs
-from workbench.argument.evidence import Evidence, Point, as_named
-from workbench.argument.mail import number
-from workbench.argument.prose import Value
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
+from workbench.model import designs
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig
+from workbench.studies.argument._evidence import Evidence, Point, as_named
+from workbench.studies.argument._mail import number
+from workbench.studies.argument._prose import Value
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.header import Header
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.argument import mail
-from workbench.errors import InputError, printable
-from workbench.pages import TEMPLATES, provenance
+from workbench.model.errors import InputError, printable
+from workbench.studies.argument import _mail as mail
+from workbench.studies.provenance import provenance
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 

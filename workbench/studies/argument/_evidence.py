@@ -18,13 +18,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from workbench import claims, designs
-from workbench.argument.mail import number, shell_word
-from workbench.argument.prose import Value, nr_bytes
-from workbench.errors import InputError
-from workbench.scenario import Row, Scenario, break_even, evaluate
-from workbench.scenario.files import check_fields
-from workbench.scenario.versus import takes_more_from
+from workbench.model import designs
+from workbench.model.errors import InputError
+from workbench.model.scenario import Row, Scenario, break_even, evaluate
+from workbench.model.scenario.files import check_fields
+from workbench.studies import claims
+from workbench.studies.argument._mail import number, shell_word
+from workbench.studies.argument._prose import Value, nr_bytes
+from workbench.studies.versus import takes_more_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,7 +229,7 @@ class Memory(Evidence):
 
     def _check_file(self) -> None:
         """Raise InputError where the file, which the command reads, says something else of a scenario."""
-        from workbench.scenario.files import load
+        from workbench.model.scenario.files import load
 
         held = load(self.file).scenarios if self.file else {}
         for name, given in self.scenarios.items() if self.file else ():
@@ -480,9 +481,9 @@ class Times(Evidence):
     def recompute(self) -> Found:
         import pandas as pd
 
-        from workbench.lookups.costs import CostTable
-        from workbench.lookups.paths import OPS, timed_path
-        from workbench.scenario import share_curve
+        from workbench.evidence.lookups.costs import CostTable
+        from workbench.evidence.lookups.paths import OPS, timed_path
+        from workbench.studies.times import share_curve
 
         cost = CostTable.load(self.table_name)
         values, records, points = {}, [], []
@@ -543,7 +544,7 @@ class Times(Evidence):
                 "descriptors": f"{self.nr_descriptors:,}",
                 "cost table": self.table_name,
             },
-            command=shlex.join(["python3", "-m", "workbench.argument", "times", *given]),
+            command=shlex.join(["workbench", "argue", "times", *given]),
             sources=(
                 f"cost table {cost.name}: the workbench's own loops on {cost.machine}, {cost.date[:10]}",
             ),
@@ -558,9 +559,9 @@ class Times(Evidence):
         )
 
     def loses(self, proposed: str) -> list[str]:
-        from workbench.lookups.costs import CostTable
-        from workbench.lookups.paths import OPS
-        from workbench.scenario import share_curve
+        from workbench.evidence.lookups.costs import CostTable
+        from workbench.evidence.lookups.paths import OPS
+        from workbench.studies.times import share_curve
 
         name = as_named(proposed, self.names)
         cost = CostTable.load(self.table_name)
@@ -617,8 +618,8 @@ class Pins(Evidence):
     def recompute(self) -> Found:
         import pandas as pd
 
-        from workbench.pins.replay import replay
-        from workbench.pins.trace import shipped
+        from workbench.evidence.pins.replay import replay
+        from workbench.evidence.pins.trace import shipped
 
         found = replay(self.trace, designs=self.names, maps=[self.pfn_map])
         path = Path(shipped().get(self.trace, self.trace))
@@ -752,7 +753,7 @@ class Mistakes(Evidence):
     def recompute(self) -> Found:
         import pandas as pd
 
-        from workbench.typesafety import matrix
+        from workbench.evidence.typesafety import matrix
 
         all_rows = matrix.rows(list(self.names))
         rows = matrix.summary(all_rows)

@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InputError
+from workbench.model.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workbench.argument.mail import number
-from workbench.errors import InputError
+from workbench.model.errors import InputError
+from workbench.studies.argument._mail import number
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _EXPRESSION = re.compile(r"\s*([\w.]+)\s*(?:([-/])\s*([\w.]+)\s*)?")

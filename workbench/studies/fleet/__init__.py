@@ -1,6 +1,6 @@
 """Fleets: many captures at once, and how the savings of each design are distributed over their machines.
 
-``workbench.fleet`` is this package and its main function at once: ``fleet("captures/")``,
+``workbench.studies.fleet`` is this package and its main function at once: ``fleet("captures/")``,
 ``fleet.summary(...)``, ``fleet.generate(...)``.
 """
 
@@ -10,10 +10,10 @@ import sys
 import types
 from typing import Any
 
-from workbench.fleet.answers import Options, Seen, look
-from workbench.fleet.captures import Found, find
-from workbench.fleet.generator import generate
-from workbench.fleet.run import GROUPS, QUANTILES, Done, fleet, read, summary
+from workbench.studies.fleet._answers import Options, Seen, look
+from workbench.studies.fleet._captures import Found, find
+from workbench.studies.fleet._generator import generate
+from workbench.studies.fleet._run import GROUPS, QUANTILES, Done, fleet, read, summary
 
 __all__ = [
     "GROUPS",
@@ -35,7 +35,7 @@ class _Callable(types.ModuleType):
     """A package that is called like its main function."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As :func:`workbench.fleet.run.fleet`."""
+        """As :func:`workbench.studies.fleet._run.fleet`."""
         return fleet(*args, **kwargs)
 
 

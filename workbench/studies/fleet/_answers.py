@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from workbench import designs, pfnmaps
-from workbench.designs.base import Setting
-from workbench.errors import InputError, printable
-from workbench.fleet.captures import Found, local_file
-from workbench.memory.capture import Capture, load_capture
-from workbench.memory.machine import Machine
-from workbench.memory.pageflags import TYPES, PageFlags
-from workbench.memory.pagemix import PageMix
-from workbench.memory.population import Population
-from workbench.scenario import nr_pages_of
+from workbench.model import designs, pfnmaps
+from workbench.model.designs.base import Setting
+from workbench.model.errors import InputError, printable
+from workbench.model.memory.capture import Capture, load_capture
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.pageflags import TYPES, PageFlags
+from workbench.model.memory.pagemix import PageMix
+from workbench.model.memory.population import Population
+from workbench.model.scenario import nr_pages_of
+from workbench.studies.fleet._captures import Found, local_file
 
 NO_MIX = "no page flags in the capture, so that its page mix is not known"
 #: Page types by what they are called in ``page_mix``: the group that most pages of RAM are in.

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, printable
-from workbench.memory.capture import CAPTURE_PARTS
+from workbench.model.errors import InputError, printable
+from workbench.model.memory.capture import CAPTURE_PARTS
 
 SUFFIXES = (".mmsnap", ".zip")
 MAX_REMOTE_BYTES = 256 << 20  # of a capture at a URL; assumed: a real one is 1 MB, of 24 TiB some 500 MB
@@ -42,7 +42,7 @@ def find(where: str | os.PathLike[str]) -> list[Found]:
 
     Examples
     --------
-    >>> from workbench.paths import data_dir
+    >>> from workbench.model.files import data_dir
     >>> [found.name for found in find(data_dir() / "captures" / "debian-6.12-*")][:2]
     ['debian-6.12-2g', 'debian-6.12-4g-nvdimm2g']
     """

@@ -14,11 +14,11 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
-from workbench.errors import InputError
-from workbench.fleet.answers import Options, look
-from workbench.fleet.captures import Found
-from workbench.fleet.guard import LIMIT_S, Guard
-from workbench.fleet.table import rows_of
+from workbench.model.errors import InputError
+from workbench.studies.fleet._answers import Options, look
+from workbench.studies.fleet._captures import Found
+from workbench.studies.fleet._guard import LIMIT_S, Guard
+from workbench.studies.fleet._table import rows_of
 
 Rows = Generator[tuple[int, bytes], None, None]  # a batch's number, and its rows as an Arrow file
 
@@ -81,7 +81,7 @@ def dask(batches: Iterator[Batch], options: Options, address: str, limit_s: floa
     from distributed import CancelledError, as_completed
     from distributed.scheduler import KilledWorker
 
-    from workbench.sweep.engines import dask_client
+    from workbench.studies.sweep._engines import dask_client
 
     with dask_client(address) as client:
         room = 2 * max(1, sum(client.nthreads().values()))

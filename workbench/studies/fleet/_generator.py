@@ -28,14 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench import __version__
-from workbench.errors import InputError
-from workbench.kernel.config import KernelConfig
-from workbench.memory import layout
-from workbench.memory.capture import Capture, load_capture
-from workbench.memory.machine import Machine
-from workbench.memory.memmap import hvo_freed_pages
-from workbench.memory.pageflags import PageFlags, classify
-from workbench.paths import data_dir
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import KernelConfig
+from workbench.model.memory import layout
+from workbench.model.memory.capture import Capture, load_capture
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.memmap import hvo_freed_pages
+from workbench.model.memory.pageflags import PageFlags, classify
 
 MAX_FLAGGED_PAGES = 5 << 19  # 10 GiB of 4 KiB pages; deflated, a huge page takes 3 bytes: 15 KiB
 MAX_BLOCKS = 1 << 10  # memory blocks, a line each

@@ -18,15 +18,15 @@ import tempfile
 from dataclasses import asdict
 from multiprocessing.connection import Connection, Pipe
 
-from workbench.errors import InputError
-from workbench.fleet.answers import Options, Seen, look
-from workbench.fleet.captures import Found
+from workbench.model.errors import InputError
+from workbench.studies.fleet._answers import Options, Seen, look
+from workbench.studies.fleet._captures import Found
 
 LIMIT_S = 30.0  # for one capture; assumed: a real one of 24 GiB takes 0.2 s
 MEMORY_BYTES = 4 << 30  # beyond what Python, numpy and the workbench take at the start; assumed
 START_S = 120.0  # until a new process is ready
 MAX_ANSWER_BYTES = 16 << 20
-CHILD = ("-c", "import sys; from workbench.fleet.guard import serve; serve(sys.argv[1])")
+CHILD = ("-c", "import sys; from workbench.studies.fleet._guard import serve; serve(sys.argv[1])")
 
 
 class Guard:

@@ -34,14 +34,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
-from workbench.errors import InputError
-from workbench.fleet import engines
-from workbench.fleet.answers import Options
-from workbench.fleet.captures import Found, find
-from workbench.fleet.engines import Batch
-from workbench.fleet.guard import LIMIT_S
-from workbench.sweep import store
-from workbench.sweep.engines import source_sha256
+from workbench.model.errors import InputError
+from workbench.studies.fleet import _engines as engines
+from workbench.studies.fleet._answers import Options
+from workbench.studies.fleet._captures import Found, find
+from workbench.studies.fleet._engines import Batch
+from workbench.studies.fleet._guard import LIMIT_S
+from workbench.studies.sweep import _store as store
+from workbench.studies.sweep._engines import source_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def fleet(
     Parameters
     ----------
     where : path, glob or fsspec URL
-        See :mod:`workbench.fleet.captures`.
+        See :mod:`workbench.studies.fleet._captures`.
     designs : sequence of str
         Names of ``designs.registry()``; all designs, without their variants, if there are none.
     pinned : int or str
@@ -112,7 +112,7 @@ def fleet(
     Returns
     -------
     DataFrame, or with ``out`` a Done
-        The columns of :mod:`workbench.fleet.table`, by capture, in the order of the designs.
+        The columns of :mod:`workbench.studies.fleet._table`, by capture, in the order of the designs.
         ``.attrs["fleet"]`` is what ``Done.to_dict()`` gives.
     """
     options = Options(designs, pfn_map, pinned, run_pages)
@@ -367,7 +367,7 @@ def summary(table: pd.DataFrame | str | os.PathLike[str], by: str | None = None)
 
 def _in_order(groups: pd.Series) -> pd.Series:
     """Size classes by size; all other groups by name."""
-    from workbench.fleet.answers import SIZES, size_class
+    from workbench.studies.fleet._answers import SIZES, size_class
 
     order = [size_class((size << 30) - 1) for size in SIZES] + [size_class(SIZES[-1] << 30)]
     return groups.map(lambda name: f"{order.index(name)}" if name in order else name)

@@ -38,9 +38,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.fleet.answers import Options, Seen
-from workbench.memory.pageflags import TYPES
-from workbench.scenario import PART
+from workbench.model.memory.pageflags import TYPES
+from workbench.model.scenario import PART
+from workbench.studies.fleet._answers import Options, Seen
 
 BYTES = "pages:"
 

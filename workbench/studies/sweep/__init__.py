@@ -10,10 +10,10 @@ import sys
 import types
 from typing import Any
 
-from workbench.sweep.analysis import break_even_surface, pareto, sobol, tornado, with_ns
-from workbench.sweep.axes import Range, Spec, spec
-from workbench.sweep.files import load
-from workbench.sweep.run import Done, read, run, sweep
+from workbench.studies.sweep._analysis import break_even_surface, pareto, sobol, tornado, with_ns
+from workbench.studies.sweep._axes import Range, Spec, spec
+from workbench.studies.sweep._files import load
+from workbench.studies.sweep._run import Done, read, run, sweep
 
 __all__ = ["Done", "Range", "Spec", "break_even_surface", "load", "pareto", "read", "run", "sobol", "spec",
            "sweep", "tornado", "with_ns"]  # fmt: skip
@@ -23,7 +23,7 @@ class _Callable(types.ModuleType):
     """A package that is called like its main function."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As :func:`workbench.sweep.run.sweep`."""
+        """As :func:`workbench.studies.sweep._run.sweep`."""
         return sweep(*args, **kwargs)
 
 

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import InputError
-from workbench.scenario import Scenario, evaluate, machine_of, share_curve
-from workbench.scenario.batch import Choice, Column, Rows, evaluate_all
-from workbench.sweep.axes import FIELDS, Range, _values
+from workbench.model.errors import InputError
+from workbench.model.scenario import Scenario, evaluate, machine_of
+from workbench.model.scenario.batch import Choice, Column, Rows, evaluate_all
+from workbench.studies.sweep._axes import FIELDS, Range, _values
+from workbench.studies.times import share_curve
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.lookups.costs import CostTable
+    from workbench.evidence.lookups.costs import CostTable
 
 
 def tornado(base: Scenario, inputs: Mapping[str, tuple[Any, Any]]) -> pd.DataFrame:

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench import designs, pfnmaps
-from workbench.errors import InputError
-from workbench.memory.machine import Machine
-from workbench.scenario import Scenario, machine_of
-from workbench.scenario.batch import NAMES, NUMBERS, Choice, Column, Shares
+from workbench.model import designs, pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.memory.machine import Machine
+from workbench.model.scenario import Scenario, machine_of
+from workbench.model.scenario.batch import NAMES, NUMBERS, Choice, Column, Shares
 
 FIELDS = (*NAMES, *NUMBERS)
 MAX_POINTS = 1_000_000_000  # of a sweep; assumed: at 300,000 points a second, an hour
@@ -236,7 +236,7 @@ def spec(
     seed: int = 1,
     placed: bool = False,
 ) -> Spec:
-    """A checked specification; see :func:`workbench.sweep.sweep` for what the parameters mean."""
+    """A checked specification; see :func:`workbench.studies.sweep.sweep` for what the parameters mean."""
     base = base or Scenario()
     grid, random, lhs = (dict(given or {}) for given in (grid, random, lhs))
     if random and lhs:

@@ -26,13 +26,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+import workbench
 from workbench import __version__
-from workbench.errors import InputError
-from workbench.memory.population import Population
-from workbench.scenario import Scenario, machine_of
-from workbench.scenario.batch import Choice, Column, Rows, Shares, evaluate_all, scenario_at
-from workbench.scenario.footprints import PART, nr_pages_of
-from workbench.sweep.axes import Spec
+from workbench.model.errors import InputError
+from workbench.model.memory.population import Population
+from workbench.model.scenario import Scenario, machine_of
+from workbench.model.scenario.batch import Choice, Column, Rows, Shares, evaluate_all, scenario_at
+from workbench.model.scenario.footprints import PART, nr_pages_of
+from workbench.studies.sweep._axes import Spec
 
 CONNECT_S = 5.0  # until a scheduler that does not answer is given up; assumed
 
@@ -319,9 +320,9 @@ def about() -> dict[str, str]:
 @functools.cache
 def source_sha256() -> str:
     """Of the package's code and of the kernels that it ships."""
-    from workbench.paths import data_dir
+    from workbench.model.files import data_dir
 
-    package = Path(__file__).resolve().parent.parent
+    package = Path(workbench.__file__).resolve().parent
     found = hashlib.sha256()
     for path in [*sorted(package.rglob("*.py")), *sorted((data_dir() / "kernels").glob("*.json"))]:
         found.update(path.name.encode() + b"\0" + path.read_bytes())

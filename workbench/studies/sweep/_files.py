@@ -24,10 +24,10 @@ import re
 import tomllib
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.scenario import Scenario
-from workbench.scenario.files import check_fields
-from workbench.sweep.axes import Range, Spec, spec
+from workbench.model.errors import InputError
+from workbench.model.scenario import Scenario
+from workbench.model.scenario.files import check_fields
+from workbench.studies.sweep._axes import Range, Spec, spec
 
 MAX_BYTES = 1 << 20  # of a file; assumed
 _MOST_DEEP = 64  # dots or brackets of a line: nothing here is nested so

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InputError
-from workbench.scenario import Scenario
-from workbench.sweep import engines, store
-from workbench.sweep.axes import Spec, spec
+from workbench.model.errors import InputError
+from workbench.model.scenario import Scenario
+from workbench.studies.sweep import _engines as engines
+from workbench.studies.sweep import _store as store
+from workbench.studies.sweep._axes import Spec, spec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,7 @@ def sweep(
 
     Examples
     --------
-    >>> from workbench.sweep import sweep
+    >>> from workbench.studies.sweep import sweep
     >>> table = sweep(Scenario(machine="ram=1GiB"), nr_pinned=[0, 51], run_pages=[1, 512])
     >>> table[["nr_pinned", "run_pages", "part:dynamic_page objects"]].values.tolist()
     [[0, 1, 0], [0, 512, 0], [51, 1, 4080], [51, 512, 4080]]

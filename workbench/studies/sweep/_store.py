@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench import __version__
-from workbench.errors import InputError
-from workbench.scenario.footprints import PART
-from workbench.sweep.axes import Spec
-from workbench.sweep.engines import source_sha256
+from workbench.model.errors import InputError
+from workbench.model.scenario.footprints import PART
+from workbench.studies.sweep._axes import Spec
+from workbench.studies.sweep._engines import source_sha256
 
 FORMAT = "page-sweep/1"
 KEY = b"page_sweep"  # of the Parquet file's metadata

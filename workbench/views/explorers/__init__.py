@@ -9,12 +9,18 @@ figures and its table as ordinary outputs.
 ``WalkExplorer`` follows a single pfn: its section, the pfn map's slots and cache lines, two designs' loads.
 """
 
-from workbench.widgets.base import LIVE, Explorer, PlotHost
-from workbench.widgets.claims import ClaimsExplorer, claims_table
-from workbench.widgets.overhead import SHARES, MixExplorer, OverheadExplorer, exact_table, pinned_curve
-from workbench.widgets.paths import PathsExplorer
-from workbench.widgets.pins import PinsExplorer
-from workbench.widgets.structs import MAIL, FlagBudgetExplorer, StructExplorer, pfn_anatomy
-from workbench.widgets.typesafety import MistakesExplorer
-from workbench.widgets.versus import VersusExplorer, scoreboard
-from workbench.widgets.walk import WalkExplorer
+from workbench.views.explorers._base import LIVE, Explorer, PlotHost
+from workbench.views.explorers.claims import ClaimsExplorer, claims_table
+from workbench.views.explorers.overhead import (
+    SHARES,
+    MixExplorer,
+    OverheadExplorer,
+    exact_table,
+    pinned_curve,
+)
+from workbench.views.explorers.paths import PathsExplorer
+from workbench.views.explorers.pins import PinsExplorer
+from workbench.views.explorers.structs import MAIL, FlagBudgetExplorer, StructExplorer, pfn_anatomy
+from workbench.views.explorers.typesafety import MistakesExplorer
+from workbench.views.explorers.versus import VersusExplorer, scoreboard
+from workbench.views.explorers.walk import WalkExplorer

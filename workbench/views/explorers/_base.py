@@ -11,26 +11,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import anywidget
 import ipywidgets as w
 import traitlets
 
-from workbench import designs, figures
-from workbench.errors import InputError
-from workbench.figures import inert, plain, with_meta
-from workbench.pages import plotly_gz
-from workbench.widgets import interrupts
-from workbench.widgets.sharing import ShareRow, csv_text
-from workbench.widgets.state import decode, encode
+from workbench.model import designs
+from workbench.model.errors import InputError
+from workbench.views import figures
+from workbench.views._assets import TEMPLATES, plotly_gz
+from workbench.views.explorers import _interrupts as interrupts
+from workbench.views.explorers._sharing import ShareRow, csv_text
+from workbench.views.explorers._state import decode, encode
+from workbench.views.figures import inert, plain, with_meta
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from workbench.memory.machine import Machine
+    from workbench.model.memory.machine import Machine
 
 LIVE = "*The controls are live in JupyterLab: `make lab`, then run this cell.*"
 STATE_VERSION = 1  # of an explorer that does not say its own
@@ -38,7 +38,6 @@ HISTORY = 100  # steps that can be undone
 ONE_STEP_S = 1.0  # changes of one control that follow each other within that are one step: a drag
 STOPPED = "stopped; nothing is drawn. Move a control, or undo, to draw again"
 STYLE = {"description_width": "128px"}
-_TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def _as_json(fig: Mapping[str, Any], _: Any) -> str:
@@ -56,7 +55,7 @@ def _from_json(text: str, _: Any) -> dict[str, Any]:
 class PlotHost(anywidget.AnyWidget):
     """A figure in a notebook. ``fig`` is all its state: assign a new dict and it is drawn."""
 
-    _esm = "".join((_TEMPLATES / name).read_text() for name in ("fit.js", "plothost.js"))
+    _esm = "".join((TEMPLATES / name).read_text() for name in ("fit.js", "plothost.js"))
     _css = ".workbench-note:not(:empty) { padding: 6px 10px; border-left: 3px solid #D55E00; }"
     fig = traitlets.Dict().tag(sync=True, to_json=_as_json, from_json=_from_json)
 
@@ -83,7 +82,7 @@ class Working(anywidget.AnyWidget):
     button of JupyterLab does; Voila has no such request, and then it says so.
     """
 
-    _esm = _TEMPLATES / "working.js"
+    _esm = TEMPLATES / "working.js"
     busy = traitlets.Bool(False).tag(sync=True)
 
 
@@ -333,9 +332,9 @@ class Explorer:
     def mail(self) -> str:
         """The result as a mail, its subject first: at most 72 columns of ASCII, with the state in it."""
         from workbench import __version__
-        from workbench.argument import mail_note
-        from workbench.argument.document import subject
-        from workbench.argument.mail import plain as plain_text
+        from workbench.studies.argument import mail_note
+        from workbench.studies.argument._document import subject
+        from workbench.studies.argument._mail import plain as plain_text
 
         if self._blanked or not self.tables:
             raise InputError("nothing is drawn, so there is nothing to send")
@@ -351,7 +350,7 @@ class Explorer:
     def python(self) -> str:
         """Two lines of Python that make this explorer again, whatever has been imported before."""
         name, module = type(self).__name__, type(self).__module__
-        public = "workbench.widgets" if module.startswith("workbench.widgets.") else module
+        public = "workbench.views.explorers" if module.startswith("workbench.views.explorers.") else module
         return f"from {public} import {name}\n{name}.from_string({json.dumps(self.state_string())})"
 
     def csv(self, name: str) -> str:

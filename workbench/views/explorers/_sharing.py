@@ -10,13 +10,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
-from workbench.figures import PART
+from workbench.views._assets import TEMPLATES
+from workbench.views.figures import PART
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ def _text(value: object) -> str:
 class ShareRow(anywidget.AnyWidget):
     """One line that opens: the mail, the state, a CSV of each table; made when they are wanted."""
 
-    _esm = Path(__file__).parents[1] / "templates" / "sharing.js"
+    _esm = TEMPLATES / "sharing.js"
     is_open = traitlets.Bool(False).tag(sync=True)
     shown = traitlets.Dict().tag(sync=True)
 

@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from workbench.errors import InputError
+from workbench.model.errors import InputError
 
 LONGEST = 1 << 17  # characters; browsers take addresses of that length
 LONGEST_TEXT = 1 << 20  # bytes of one text, unpacked

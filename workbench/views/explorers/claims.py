@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
-from workbench.figures import inert
-from workbench.widgets.base import Explorer, control
+from workbench.views.explorers._base import Explorer, control
+from workbench.views.figures import inert
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ class ClaimsExplorer(Explorer):
     }
 
     def __init__(self, **values: Any):
-        from workbench import claims
+        from workbench.studies import claims
 
         self.rows = claims.recompute()
         verdicts = sorted({row.verdict for row in self.rows})

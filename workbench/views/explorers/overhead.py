@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
-from workbench import designs, figures, pfnmaps
-from workbench.errors import InputError
-from workbench.figures import PART, inert
-from workbench.kernel.config import presets
-from workbench.memory.machine import Machine
-from workbench.memory.population import Population
-from workbench.paths import data_dir
-from workbench.scenario import Scenario, compare, evaluate, machine_of
-from workbench.widgets.base import (
+from workbench.model import designs, pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import presets
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.population import Population
+from workbench.model.scenario import Scenario, compare, evaluate, machine_of
+from workbench.views import figures
+from workbench.views.explorers._base import (
     HALF,
     WRAP,
     Explorer,
@@ -30,6 +30,7 @@ from workbench.widgets.base import (
     sources_of,
     tick_boxes,
 )
+from workbench.views.figures import PART, inert
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,7 @@ class OverheadExplorer(Explorer):
                             "pfn_map": ("xarray", "maple", "rhashtable", "two_level")}
 
     def __init__(self, **values: Any):
-        from workbench.memory.pagemix import ASSUMED
+        from workbench.model.memory.pagemix import ASSUMED
 
         pages = [f"{1 << shift:,} page{'s' if shift else ''}" for shift in range(19)]
         runs = [(text, 1 << shift) for shift, text in enumerate(pages)]

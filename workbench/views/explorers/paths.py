@@ -10,12 +10,11 @@ import ipywidgets as w
 import numpy as np
 import pandas as pd
 
-from workbench import figures
-from workbench.errors import InputError
-from workbench.figures import inert
-from workbench.lookups.costs import CostTable, shipped
-from workbench.scenario import SLOW_DESIGNS, model_checks, path_costs, share_curve
-from workbench.widgets.base import (
+from workbench.evidence.lookups.costs import CostTable, shipped
+from workbench.model.errors import InputError
+from workbench.studies.times import SLOW_DESIGNS, model_checks, path_costs, share_curve
+from workbench.views import figures
+from workbench.views.explorers._base import (
     HALF,
     WRAP,
     Explorer,
@@ -25,6 +24,7 @@ from workbench.widgets.base import (
     sources_of,
     tick_boxes,
 )
+from workbench.views.figures import inert
 
 DESIGNS = ("static", *SLOW_DESIGNS)
 NUMBERS = tuple(round(10**exponent) for exponent in (2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5))
@@ -46,7 +46,7 @@ class PathsExplorer(Explorer):
     """ns of a call against the share of dynamic calls; what each path costs; latency; the cost model.
 
     Keyword arguments are the names of ``controls``; ``table`` is a shipped cost table's name or a file that
-    ``python -m workbench.lookups --full -o FILE`` wrote.
+    ``workbench measure --full -o FILE`` wrote.
     """
 
     views: ClassVar = {"readout": "text", "share": "figure", "paths": "figure", "latency": "figure",
@@ -63,7 +63,7 @@ class PathsExplorer(Explorer):
     def __init__(self, **values: Any):
         self.controls = {
             "table": control(w.Text, "or your own", continuous_update=False, placeholder="FILE.json",
-                             tooltip="python -m workbench.lookups --full -o FILE.json"),
+                             tooltip="workbench measure --full -o FILE.json"),
             "designs": tick_boxes(DESIGNS),
             "page_to_pfn": control(w.SelectionSlider, "page_to_pfn, %", options=tuple(range(0, 101, 5)),
                                    tooltip="Share of the calls; the others are pfn_to_page"),

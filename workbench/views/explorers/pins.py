@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
-from workbench import designs, figures, pfnmaps
-from workbench.errors import InputError
-from workbench.figures import inert
-from workbench.kernel.config import KernelConfig
-from workbench.paths import data_dir
-from workbench.pins.heat import Heat, pfn_heat
-from workbench.pins.pool import SIZES, PoolShares, pool_shares
-from workbench.pins.replay import GRANULARITIES, SNAPSHOTS, Replay, replay
-from workbench.pins.trace import shipped
-from workbench.widgets.base import (
+from workbench.evidence.pins.heat import Heat, pfn_heat
+from workbench.evidence.pins.pool import SIZES, PoolShares, pool_shares
+from workbench.evidence.pins.replay import GRANULARITIES, SNAPSHOTS, Replay, replay
+from workbench.evidence.pins.trace import shipped
+from workbench.model import designs, pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import KernelConfig
+from workbench.views import figures
+from workbench.views.explorers._base import (
     HALF,
     WRAP,
     Explorer,
@@ -29,6 +29,7 @@ from workbench.widgets.base import (
     sources_of,
     tick_boxes,
 )
+from workbench.views.figures import inert
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
-from workbench import figures
-from workbench.errors import InputError
-from workbench.figures import inert
-from workbench.kernel.config import KernelConfig, presets
-from workbench.kernel.flagbits import FlagBudget, budget_rows
-from workbench.kernel.structs import Struct
-from workbench.widgets.base import HALF, PRE, STYLE, WRAP, Explorer, control
+from workbench.model.errors import InputError
+from workbench.model.kernel.config import KernelConfig, presets
+from workbench.model.kernel.flagbits import FlagBudget, budget_rows
+from workbench.model.kernel.structs import Struct
+from workbench.views import figures
+from workbench.views.explorers._base import HALF, PRE, STYLE, WRAP, Explorer, control
+from workbench.views.figures import inert
 
 if TYPE_CHECKING:
     import pandas as pd

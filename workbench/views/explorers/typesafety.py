@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
-from workbench import figures
-from workbench.figures import inert
-from workbench.figures.typesafety import VERDICTS
-from workbench.typesafety import compilers, matrix
-from workbench.widgets.base import PRE, WRAP, Explorer, control, sources_of
+from workbench.evidence.typesafety import _compilers as compilers
+from workbench.evidence.typesafety import matrix
+from workbench.views import figures
+from workbench.views.explorers._base import PRE, WRAP, Explorer, control, sources_of
+from workbench.views.figures import inert
+from workbench.views.figures.typesafety import VERDICTS
 
 if TYPE_CHECKING:
     import pandas as pd

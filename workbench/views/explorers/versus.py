@@ -10,30 +10,34 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipywidgets as w
 
-from workbench import designs, figures, pfnmaps
-from workbench.errors import InputError
-from workbench.figures import inert
-from workbench.lookups.costs import CostTable, shipped
-from workbench.scenario import Scenario, bytes_map, machine_of, ns_curves, ns_map
-from workbench.scenario.calls import call_ns, measured_numbers
-from workbench.scenario.footprints import nr_pages_of
-from workbench.scenario.versus import (
+from workbench.evidence.lookups.costs import CostTable, shipped
+from workbench.model import designs, pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.scenario import Scenario, machine_of
+from workbench.model.scenario.footprints import nr_pages_of
+from workbench.studies.calls import call_ns, measured_numbers
+from workbench.studies.versus import (
     Criterion,
+    bytes_map,
     kernel_rows,
     leads_to_static,
     memory_rows,
+    ns_curves,
+    ns_map,
     path_rows,
     time_rows,
     type_rows,
 )
-from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, machine_source, sources_of
-from workbench.widgets.overhead import SHARES, SPECS, _captures, _share, pinned_curve
-from workbench.widgets.paths import PERCENT, own_tables, whose
+from workbench.views import figures
+from workbench.views.explorers._base import HALF, WRAP, Explorer, Listed, control, machine_source, sources_of
+from workbench.views.explorers.overhead import SHARES, SPECS, _captures, _share, pinned_curve
+from workbench.views.explorers.paths import PERCENT, own_tables, whose
+from workbench.views.figures import inert
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.memory.machine import Machine
+    from workbench.model.memory.machine import Machine
 
 #: What each outcome reads as: a mark that does not need its colour, and what a screen reader says.
 MARKS = {"a": "\u25c0 {a}", "b": "{b} \u25b6", "same": "= same", "undecided": "? undecided",
@@ -90,7 +94,7 @@ class VersusExplorer(Explorer):
                                    options=(16, 24, 32, 48, 64, 80, 96, 128, 192, 256, 512, 1024),
                                    tooltip="sizeof(struct page_proxy): never stated, 64 is assumed"),
             "table": control(w.Text, "or your own", continuous_update=False, placeholder="FILE.json",
-                             tooltip="python -m workbench.lookups --full -o FILE.json"),
+                             tooltip="workbench measure --full -o FILE.json"),
             "dynamic": control(w.SelectionSlider, "dynamic, %", options=PERCENT,
                                tooltip="Calls that meet a dynamic page"),
             "page_to_pfn": control(w.SelectionSlider, "page_to_pfn, %", options=tuple(range(0, 101, 5)),
@@ -356,7 +360,7 @@ def _cost_table(name: str) -> CostTable:
 
 
 def _frame(rows: Iterable[Criterion]) -> pd.DataFrame:
-    from workbench.scenario import Versus
+    from workbench.studies.versus import Versus
 
     return Versus("", "", tuple(rows)).to_frame()
 

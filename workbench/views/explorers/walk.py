@@ -9,17 +9,16 @@ from typing import Any, ClassVar
 import ipywidgets as w
 import pandas as pd
 
-from workbench import designs, figures, pfnmaps
-from workbench.errors import InputError
-from workbench.figures import inert
-from workbench.kernel.config import presets
-from workbench.memory.machine import Machine
-from workbench.memory.pfns import PfnSet
-from workbench.paths import data_dir
-from workbench.pfnmaps.walks import MapWalk
-from workbench.pfnmaps.xarray import slots_used
-from workbench.scenario import Scenario, machine_of
-from workbench.scenario.walk import (
+from workbench.model import designs, pfnmaps
+from workbench.model.errors import InputError
+from workbench.model.files import data_dir
+from workbench.model.kernel.config import presets
+from workbench.model.memory.machine import Machine
+from workbench.model.memory.pfns import PfnSet
+from workbench.model.pfnmaps.walks import MapWalk
+from workbench.model.pfnmaps.xarray import slots_used
+from workbench.model.scenario import Scenario, machine_of
+from workbench.studies.walk import (
     CLASSIC,
     OPS,
     Conversion,
@@ -33,7 +32,9 @@ from workbench.scenario.walk import (
     place_of,
     steps_table,
 )
-from workbench.widgets.base import HALF, WRAP, Explorer, Listed, control, machine_source, sources_of
+from workbench.views import figures
+from workbench.views.explorers._base import HALF, WRAP, Explorer, Listed, control, machine_source, sources_of
+from workbench.views.figures import inert
 
 #: Made-up machines beside the shipped captures.
 SPECS = ("ram=1TiB,nodes=2,hole=3GiB-4GiB", "ram=64TiB,nodes=8",

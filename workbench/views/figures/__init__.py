@@ -3,7 +3,7 @@
 One module for each subject; all of their figures are names of this package.
 """
 
-from workbench.figures.base import (
+from workbench.views.figures._base import (
     COLOURS,
     DASHES,
     MARKERS,
@@ -19,8 +19,8 @@ from workbench.figures.base import (
     unit,
     with_meta,
 )
-from workbench.figures.fleet import fleet_savings
-from workbench.figures.memory import (
+from workbench.views.figures.fleet import fleet_savings
+from workbench.views.figures.memory import (
     bytes_per_entry,
     flag_bits,
     labels,
@@ -30,10 +30,18 @@ from workbench.figures.memory import (
     percent_of_ram,
     pfn_maps,
 )
-from workbench.figures.paths import latency, model_checks, path_costs, share_curve, slow_fast
-from workbench.figures.pins import clusters, duration, lifetimes, pfn_heat, pins_over_time, pool_size, ratio
-from workbench.figures.structs import CACHE_LINE, MAX_LINES, Piece, pfn_anatomy, pieces, struct_layout
-from workbench.figures.sweep import break_even_surface, pareto, sobol, tornado
-from workbench.figures.typesafety import callsites_over_releases, mistake_matrix
-from workbench.figures.versus import bytes_map, nearest, ns_map
-from workbench.figures.walk import CELLS, pfn_place, pfn_steps
+from workbench.views.figures.paths import latency, model_checks, path_costs, share_curve, slow_fast
+from workbench.views.figures.pins import (
+    clusters,
+    duration,
+    lifetimes,
+    pfn_heat,
+    pins_over_time,
+    pool_size,
+    ratio,
+)
+from workbench.views.figures.structs import CACHE_LINE, MAX_LINES, Piece, pfn_anatomy, pieces, struct_layout
+from workbench.views.figures.sweep import break_even_surface, pareto, sobol, tornado
+from workbench.views.figures.typesafety import callsites_over_releases, mistake_matrix
+from workbench.views.figures.versus import bytes_map, nearest, ns_map
+from workbench.views.figures.walk import CELLS, pfn_place, pfn_steps

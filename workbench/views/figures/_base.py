@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import printable
+from workbench.model.errors import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def size(nr_bytes: int) -> str:
 @functools.cache
 def _order() -> dict[str, tuple[int, int]]:
     """A design's place in the registry, and its variant's: what keeps its colour on every figure."""
-    from workbench import designs
+    from workbench.model import designs
 
     names, variants = designs.names(), list(designs.registry())
     return {name: (names.index(name.split(":")[0]), place) for place, name in enumerate(variants)}
@@ -104,7 +104,7 @@ def _template() -> dict[str, Any]:
 def dressed(title: str, height: int, data: list[dict[str, Any]], *, file: str, alt: str,
             below: str = "", meta: dict[str, Any] | None = None, **layout: Any) -> go.Figure:
     """A figure in the workbench's clothes; ``alt`` is what a screen reader says, ``meta`` is for fit.js."""
-    from workbench.figures.picture import Picture
+    from workbench.views.figures._picture import Picture
 
     more = 15 * below.count("<br>") + 14 * bool(below and "margin" not in layout)  # lines of the subtitle
     if more:
@@ -124,7 +124,7 @@ def plain(figure: go.Figure) -> dict[str, Any]:
 
 def with_meta(figure: go.Figure, **more: Any) -> go.Figure:
     """The same figure with more entries in ``layout.meta``."""
-    from workbench.figures.picture import Picture
+    from workbench.views.figures._picture import Picture
 
     if "_spec" not in figure.__dict__:
         figure.layout.meta = {**(figure.layout.meta or {}), **more}

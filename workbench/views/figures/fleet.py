@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workbench.figures.base import GREY, axes, dressed, inert, nothing, panels, rows_of, style_of, wrapped
+from workbench.views.figures._base import (
+    GREY,
+    axes,
+    dressed,
+    inert,
+    nothing,
+    panels,
+    rows_of,
+    style_of,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.figures.base import (
+from workbench.views.figures._base import (
     COLOURS,
     DASHES,
     GREY,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.figures.base import (
+from workbench.views.figures._base import (
     COLOURS,
     DASHES,
     GREY,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from workbench.pins.heat import Heat
+    from workbench.evidence.pins.heat import Heat
 
 #: How a trace's numbers were made, for the hover text.
 RECORDED = "counted exactly from the recorded events"

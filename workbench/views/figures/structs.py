@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.figures.base import GREY, axes, dressed, inert, panels, rows_of
+from workbench.views.figures._base import GREY, axes, dressed, inert, panels, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from workbench.kernel.structs import Struct
+    from workbench.model.kernel.structs import Struct
 
 CACHE_LINE = 64  # bytes; x86-64, arm64 and riscv64 (ppc64 has 128, s390 256)
 MAX_LINES = 64  # cache lines that a struct picture shows; longer structs are cut, and the title says so

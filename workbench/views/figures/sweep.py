@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from workbench.figures.base import COLOURS, GREY, dressed, inert, nothing, rows_of, size, style_of, unit
+from workbench.views.figures._base import (
+    COLOURS,
+    GREY,
+    dressed,
+    inert,
+    nothing,
+    rows_of,
+    size,
+    style_of,
+    unit,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

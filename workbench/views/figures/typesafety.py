@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workbench.figures.base import COLOURS, DASHES, GREY, MARKERS, dressed, inert, rows_of, wrapped
+from workbench.views.figures._base import COLOURS, DASHES, GREY, MARKERS, dressed, inert, rows_of, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workbench.figures.base import COLOURS, GREY, MARKERS, axes, dressed, inert, panels, rows_of, size
+from workbench.views.figures._base import COLOURS, GREY, MARKERS, axes, dressed, inert, panels, rows_of, size
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,6 +1,6 @@
 """Notebooks executed, made reproducible, and turned into pages that need no kernel and no network.
 
-``python -m workbench.render`` executes every notebook in a temporary copy and writes ``site/``: an index and
+``workbench render`` executes every notebook in a temporary copy and writes ``site/``: an index and
 one self-contained page for each notebook. ``--in-place`` executes the notebooks where they are and normalises
 them: counted ids, no widget state, no timings, and beside each interactive figure a PNG, so that a code host
 shows them and a second run writes the same bytes. ``--gallery`` takes the README's pictures from them.
@@ -9,18 +9,7 @@ Controls need a kernel, so pages show figures instead of them and say where the 
 the output folder is complete: it is written beside it and takes its place in one step.
 """
 
-from workbench.render.command import main
-from workbench.render.pages import (
-    answer,
-    contents,
-    page,
-    provenance,
-    publish,
-    question,
-    site,
-    title,
-)
-from workbench.render.run import (
+from workbench.views.pages._run import (
     PLOTLY,
     WIDGET,
     RenderError,
@@ -34,6 +23,7 @@ from workbench.render.run import (
     runs,
     text_of,
 )
+from workbench.views.pages._site import answer, contents, page, provenance, publish, question, site, title
 
 __all__ = [
     "PLOTLY",
@@ -45,7 +35,6 @@ __all__ = [
     "contents",
     "execute",
     "in_place",
-    "main",
     "normalise",
     "notebooks",
     "page",

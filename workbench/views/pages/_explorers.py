@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import printable
-from workbench.render.run import JOBS, RenderError
+from workbench.model.errors import printable
+from workbench.views.pages._run import JOBS, RenderError
 
 
 def names() -> list[str]:
     """The explorers, in the order in which the package names them."""
-    from workbench import widgets
+    from workbench.views import explorers as widgets
 
     return [name for name, found in vars(widgets).items()
             if inspect.isclass(found) and name != "Explorer" and issubclass(found, widgets.Explorer)]
@@ -37,7 +37,8 @@ def href(name: str) -> str:
 
 def entry(name: str) -> dict[str, str]:
     """What the index says of an explorer: its heading, and what follows there."""
-    from workbench import share, widgets
+    from workbench.views import explorers as widgets
+    from workbench.views.pages import share
 
     title, about = share.heading(getattr(widgets, name))
     return {"href": href(name), "title": title, "about": about}
@@ -52,7 +53,7 @@ def write(folder: Path, *, jobs: int = JOBS, log: Any = sys.stderr) -> list[dict
 
     def make(name: str) -> str:
         print(f"render: {href(name)}", file=log, flush=True)
-        command = [sys.executable, "-m", "workbench.share", name, "-o", os.fspath(folder / href(name))]
+        command = [sys.executable, "-m", "workbench.cli", "share", name, "-o", os.fspath(folder / href(name))]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True, start_new_session=True)
         running.append(process)

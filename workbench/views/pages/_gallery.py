@@ -1,6 +1,6 @@
 """The README's gallery: one stored figure of each notebook, so that what is shown is what was computed.
 
-``python -m workbench.render --gallery`` takes the picture that a notebook stores (the first of a cell with
+``workbench render --gallery`` takes the picture that a notebook stores (the first of a cell with
 the tag ``gallery``, else the first of all), makes it small, writes it to ``docs/gallery/``, and writes the
 README's section between its two marks. It runs no notebook and needs no browser and no network.
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.pages import png
-from workbench.render.run import PLOTLY, notebooks, read, write
+from workbench.model.errors import InputError
+from workbench.views import _png as png
+from workbench.views.pages._run import PLOTLY, notebooks, read, write
 
 TAG = "gallery"
 FOLDER = Path("docs/gallery")
@@ -47,7 +47,7 @@ def entries(root: Path) -> Iterator[tuple[Path, Any, bytes]]:
 
 def section(root: Path) -> str:
     """The README's section: two notebooks to a row, picture over question."""
-    from workbench.render.pages import question, title
+    from workbench.views.pages._site import question, title
 
     cells = []
     for path, notebook, _ in entries(root):

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench import pages
-from workbench.errors import InputError, printable
+from workbench.model.errors import InputError, printable
+from workbench.views import _assets as pages
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -186,7 +186,7 @@ def _normal_output(out: Any) -> list[Any]:
     """An output as it is kept: noise goes, a widget becomes a line of text."""
     import nbformat
 
-    from workbench.widgets import LIVE
+    from workbench.views.explorers import LIVE
 
     if out.output_type == "stream" and out.name == "stderr":
         return []
@@ -208,7 +208,7 @@ def add_pictures(notebook: Any, *, log: Any = sys.stderr) -> int:
                if PLOTLY in out.get("data", {})]
     if not figures or not pages.browser(log):
         return 0
-    from workbench.figures import PNG_WIDTH
+    from workbench.views.figures import PNG_WIDTH
 
     for data in figures:
         if image := pages.picture(data[PLOTLY], PNG_WIDTH, log):

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from workbench import pages
-from workbench.errors import InputError
-from workbench.pages import packed, plotly_text, png, template
-from workbench.render import explorers, gallery
-from workbench.render.run import JOBS, PLOTLY, Run, notebooks, read, runs
+from workbench.model.errors import InputError
+from workbench.studies.provenance import provenance as stated
+from workbench.views import _png as png
+from workbench.views._assets import packed, plotly_text, template
+from workbench.views.pages import _explorers as explorers
+from workbench.views.pages import _gallery as gallery
+from workbench.views.pages._run import JOBS, PLOTLY, Run, notebooks, read, runs
 
 MAX_BYTES = 4_000_000  # a page is small enough to mail; chosen
 _LEAD = 420  # characters of an answer that the index shows at once; chosen
@@ -276,6 +278,6 @@ def _inert(text: str) -> str:
 def provenance(path: Path | None, *, seconds: float | None = None) -> dict[str, str]:
     """A page's provenance: of a notebook, or (None) of the index."""
     name = f"notebooks/{path.name}" if path else ""
-    alone = f".venv/bin/python -m workbench.render {name}" if path else ""
+    alone = f".venv/bin/workbench render {name}" if path else ""
     folder = path.parent if path else Path.cwd()
-    return pages.provenance(folder, "make render", notebook=name, seconds=seconds, alone=alone)
+    return stated(folder, "make render", notebook=name, seconds=seconds, alone=alone)

@@ -26,14 +26,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench import pages
-from workbench.errors import InputError, printable
-from workbench.figures import PNG_WIDTH
+from workbench.model.errors import InputError, printable
+from workbench.model.files import write_whole
+from workbench.studies.provenance import provenance
+from workbench.views import _assets as pages
+from workbench.views.figures import PNG_WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.widgets import Explorer
+    from workbench.views.explorers import Explorer
 
 LIMIT_BYTES = 4_000_000  # of the whole page; chosen: what a mail or a code host still takes
 RULE_POINTS = 600  # where an explorer proposes no axes: at most this many points; chosen
@@ -123,7 +125,7 @@ def share(explorer: Explorer, path: str | Path, *, axes: Mapping[str, Any] | Non
     size = len(text.encode())
     if size > limit_bytes:
         raise InputError(grid.too_large(size, limit_bytes), file=path)
-    pages.write_whole(path, text)
+    write_whole(path, text)
     say(f"wrote {path}: {grid.nr_points:,} points, {size / 1e6:.2f} MB, {time.perf_counter() - began:.1f} s")
     return path
 
@@ -520,7 +522,7 @@ def _plain(markup: str) -> str:
 
 
 def _code(explorer: str, state: Mapping[str, Any]) -> str:
-    return f"from workbench.widgets import {explorer}\n{explorer}.from_state({dict(state)!r})"
+    return f"from workbench.views.explorers import {explorer}\n{explorer}.from_state({dict(state)!r})"
 
 
 def _again(grid: Grid) -> str:
@@ -539,7 +541,7 @@ def _own_notebook(grid: Grid, title: str) -> str:
         nbformat.v4.new_markdown_cell(f"# {title}\n\nThe explorer of the page, with all its controls."),
         nbformat.v4.new_code_cell(_code(name, grid.state())),
         nbformat.v4.new_markdown_cell("The page itself again:"),
-        nbformat.v4.new_code_cell(f"# from workbench.share import share\n# {_again(grid)}")])
+        nbformat.v4.new_code_cell(f"# from workbench.views.pages.share import share\n# {_again(grid)}")])
     for at, cell in enumerate(book.cells):
         cell["id"] = f"cell-{at:02d}"
     book.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python",
@@ -596,7 +598,7 @@ def _page(grid: Grid, title: str | None, pngs: Mapping[str, str], extra: tuple[s
         has_mail=("mail", "mail") in grid.views, static_rows=STATIC_ROWS, plotly=pages.plotly_text(),
         points=base64.b64encode(payload).decode(), nonce=hashlib.sha256(payload).hexdigest()[:24],
         printable=lambda value: "" if value is None else printable(str(value)),
-        footer=pages.provenance(Path(__file__).parent, _again(grid)))
+        footer=provenance(Path(__file__).parent, _again(grid)))
 
 
 def _shown(name: str, doc: Mapping[str, Any]) -> dict[str, Any]:
@@ -611,14 +613,14 @@ def _shown(name: str, doc: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m workbench.share``: 0 written; 2 it cannot be."""
-    from workbench import widgets
+    """``workbench share``: 0 written; 2 it cannot be."""
+    from workbench.views import explorers as widgets
 
     known = sorted(name for name in vars(widgets) if name.endswith("Explorer") and name != "Explorer")
     parser = argparse.ArgumentParser(
-        prog="python -m workbench.share",
+        prog="workbench share",
         description="Write an explorer as one HTML file that needs no kernel.",
-        epilog="example: python -m workbench.share OverheadExplorer -o page.html --set machine=ram=1TiB "
+        epilog="example: workbench share OverheadExplorer -o page.html --set machine=ram=1TiB "
                "--axis nr_pinned=0%,1%,10%")
     parser.add_argument("explorer", choices=known, metavar="EXPLORER", help=", ".join(known))
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write")

@@ -1,0 +1,1 @@
+"""The evidence: what was measured (lookups), recorded (pins) and compiled (typesafety)."""
