@@ -37,14 +37,14 @@ test: setup
 	@echo "make test: all checks passed"
 
 render: setup
-	$(PY) -m workbench.render
+	$(PY) -m workbench.cli render
 
 notebooks: setup
-	$(PY) -m workbench.render --in-place
-	$(PY) -m workbench.render --gallery
+	$(PY) -m workbench.cli render --in-place
+	$(PY) -m workbench.cli render --gallery
 
 gallery: setup
-	$(PY) -m workbench.render --gallery
+	$(PY) -m workbench.cli render --gallery
 
 bench: setup
 	$(PY) tools/bench.py

@@ -15,8 +15,9 @@ from workbench.model.files import data_dir
 
 SETUPS = {
     "compare --html": """
-from workbench import cli, pages
-pages._commit = lambda folder: ""
+from workbench import cli
+from workbench.studies import provenance
+provenance._commit = lambda folder: ""
 scenarios = folder / "s.toml"
 scenarios.write_text('[base]\\nmachine = "ram=1GiB"\\n[[scenario]]\\ndesign = "static"\\n')
 target = folder / "page.html"
@@ -48,8 +49,9 @@ whole = lambda: len(load_trace(target)) > 100
 """,
     "render": """
 import nbformat
-from workbench import pages, render
-pages._commit = lambda folder: ""
+from workbench.views import pages as render
+from workbench.studies import provenance
+provenance._commit = lambda folder: ""
 source, target = folder / "n.ipynb", folder / "site"
 cell = nbformat.v4.new_markdown_cell("# T\\n\\nQ?")
 source.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))

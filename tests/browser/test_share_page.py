@@ -38,7 +38,7 @@ class Named(Explorer):
         trace = {"type": "bar", "x": [figures.inert(name)], "y": [at + 1], "name": figures.inert(name),
                  "hovertext": [figures.inert(name)]}
         title = figures.inert(name)
-        self.show("line", figures.base.dressed(title, 300, [trace, trace], file="named", alt=name))
+        self.show("line", figures._base.dressed(title, 300, [trace, trace], file="named", alt=name))
         self.say("words", figures.inert(name))
         self.tables = {EVIL: pd.DataFrame({EVIL: [EVIL, "a,\"b\"\n"], "n": [at, 2**60]})}
 

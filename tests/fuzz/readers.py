@@ -32,9 +32,9 @@ from harness import Reader, Wrong  # noqa: E402
 from workbench import cli  # noqa: E402
 from workbench.model.errors import InputError  # noqa: E402
 from workbench.model.files import data_dir  # noqa: E402
-from workbench.views import _assets as pages  # noqa: E402
+from workbench.studies import provenance  # noqa: E402
 
-pages._commit = lambda folder: ""  # it asks git; no reader's business
+provenance._commit = lambda folder: ""  # it asks git; no reader's business
 DATA = data_dir()
 ROOT = HERE.parents[1]
 CAPTURES = DATA / "captures"

@@ -191,7 +191,7 @@ def child(says: str) -> tuple[str, str]:
     """The guard's child, in which looking at a capture does something else first."""
     return "-c", f"""
 import os, sys, time
-from workbench.studies.fleet import guard
+from workbench.studies.fleet import _guard as guard
 honest = guard.look
 def look(found, options):
     {says}
@@ -230,7 +230,7 @@ def test_what_a_slow_capture_left_in_a_temporary_folder_goes(tmp_path, monkeypat
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(guard, "CHILD", child(
-        "import workbench.studies.fleet._answers as a\n"
+        "import workbench.studies.fleet._answers as a; "
         "a.load_capture = lambda path: [open(path), time.sleep(60)]"))
     (row,) = fleet(f"zip://::{tmp_path}/all.tar", workers=1, limit_s=3).to_dict("records")
     assert row["error"] == "took longer than 3 s" and not list((tmp_path / "tmp").iterdir())

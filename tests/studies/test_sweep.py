@@ -270,7 +270,7 @@ def test_another_version_on_a_worker_is_named(monkeypatch):
 def test_killed_and_resumed_is_as_if_never_killed(plain, tmp_path):
     """SIGKILL after some of 18 batches; what was done is not done again, and the bytes are the same."""
     out = tmp_path / "k.parquet"
-    code = ("import time; from workbench.studies.sweep import store, sweep, Range\n"
+    code = ("import time; from workbench.studies.sweep import _store as store, sweep, Range\n"
             "from workbench import Scenario\nkeep = store.Parts.add\n"
             "def slow(self, nr, rows):\n    keep(self, nr, rows); print(nr, flush=True); time.sleep(0.05)\n"
             "store.Parts.add = slow\n"

@@ -382,7 +382,7 @@ def in_another_process(code, folder):
 
 PUBLISH = """
 import nbformat
-from workbench.views.pages import Run, pages, publish
+from workbench.views.pages import _site as pages, Run, publish
 book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# New?" + "x" * 100_000)])
 publish([Run(Path("a.ipynb"), book)], Path("site"))
 """
@@ -391,7 +391,7 @@ publish([Run(Path("a.ipynb"), book)], Path("site"))
 def test_a_killed_run_leaves_the_old_site_and_the_next_one_cleans_up(tmp_path):
     render.publish([render.Run(Path("old.ipynb"), notebook("1"))], tmp_path / "site")
     before = {path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()}
-    kill = "import os, signal\nfrom workbench.views.pages import pages\n" \
+    kill = "import os, signal\nfrom workbench.views.pages import _site as pages\n" \
            "pages._index = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
     assert in_another_process(kill + PUBLISH, tmp_path).returncode == -9
     assert {path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()} == before
@@ -419,7 +419,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
 
 def test_ctrl_c_stops_at_once_and_leaves_no_kernel(tmp_path):
     nbformat.write(notebook("import time\ntime.sleep(100)"), tmp_path / "a.ipynb")
-    code = ("import os, signal, sys, threading, time\nfrom workbench.views.pages import main, run\n"
+    code = ("import os, signal, sys, threading, time\nfrom workbench.cli.render import main\nfrom workbench.views.pages import _run as run\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def stop():\n"
             "    while not any(c.kc and c.km.provisioner.has_process for c in started): time.sleep(0.1)\n"

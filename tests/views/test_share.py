@@ -45,7 +45,7 @@ class Toy(Explorer):
         name = figures.inert(self._value("name"))
         traces = [{"type": "scatter", "x": [0, 1], "y": [low, high / 3], "name": name}] * high
         if changed != "bold":
-            self.show("line", figures.base.dressed("toy", 300, traces, file="toy", alt=f"{low} {high}"))
+            self.show("line", figures._base.dressed("toy", 300, traces, file="toy", alt=f"{low} {high}"))
         self.say("words", f"<b>{low}</b> {name}" if bold else f"{low}")
         self.tables["numbers"] = pd.DataFrame({"name": [self._value("name")], "value": [low * (2**60 + 1)],
                                                "share": [low / 3 if low else float("nan")]})

@@ -7,10 +7,9 @@ import re
 
 import pytest
 
-from workbench import InputError
+from workbench import InputError, versus
 from workbench.evidence.lookups.costs import CostTable
 from workbench.model.scenario import Scenario, evaluate
-from workbench.studies import versus
 from workbench.studies.versus import bytes_map, ns_map
 from workbench.views import explorers as widgets
 from workbench.views import figures

@@ -1147,6 +1147,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"workbench {args.command}: {printable(message)}", file=sys.stderr)
     return 2
 
-
-if __name__ == "__main__":
-    raise SystemExit(main())
