@@ -419,7 +419,8 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
 
 def test_ctrl_c_stops_at_once_and_leaves_no_kernel(tmp_path):
     nbformat.write(notebook("import time\ntime.sleep(100)"), tmp_path / "a.ipynb")
-    code = ("import os, signal, sys, threading, time\nfrom workbench.cli.render import main\nfrom workbench.views.pages import _run as run\n"
+    code = ("import os, signal, sys, threading, time\nfrom workbench.cli.render import main\n"
+            "from workbench.views.pages import _run as run\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def stop():\n"
             "    while not any(c.kc and c.km.provisioner.has_process for c in started): time.sleep(0.1)\n"

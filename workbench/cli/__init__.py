@@ -21,8 +21,8 @@ from workbench.model.errors import InputError, printable
 if TYPE_CHECKING:
     from workbench.evidence.typesafety.callsites import Census
     from workbench.evidence.typesafety.conversion import Conversion
-    from workbench.model.memory.machine import Region
     from workbench.model.memory.pageflags import PageFlags
+    from workbench.model.memory.regions import Region
 
 Answer = tuple[dict[str, Any], Callable[[], str], int]
 

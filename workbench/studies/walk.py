@@ -26,10 +26,10 @@ from workbench.model.kernel.config import KernelConfig
 from workbench.model.kernel.slab import SlabCache
 from workbench.model.kernel.structs import Struct
 from workbench.model.memory._spec import parse_size
-from workbench.model.memory.machine import Machine, Region
-from workbench.model.memory.memmap import merge_ranges
+from workbench.model.memory.machine import Machine
 from workbench.model.memory.pfns import PfnSet
 from workbench.model.memory.population import Population
+from workbench.model.memory.regions import Region, merge_ranges
 from workbench.model.pfnmaps.walks import MapWalk, Touch, member_offset, nr_lines
 from workbench.model.scenario.footprints import nr_pages_of
 

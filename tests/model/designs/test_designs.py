@@ -58,7 +58,7 @@ def test_hvo_saves_what_the_documentation_derives():
 
 
 def type_hugetlb():
-    from workbench.model.memory.memmap import HugeTlb
+    from workbench.model.memory.regions import HugeTlb
 
     return HugeTlb
 

@@ -16,8 +16,9 @@ import zstandard
 from workbench.model.errors import InputError
 from workbench.model.kernel import _btf as btf
 from workbench.model.kernel._btf import Btf
+from workbench.model.kernel._layout import Member
 from workbench.model.kernel.config import load_layouts, presets
-from workbench.model.kernel.structs import Member, Struct
+from workbench.model.kernel.structs import Struct
 
 LIVE = Path("/sys/kernel/btf/vmlinux")
 PAHOLE = shutil.which("pahole")

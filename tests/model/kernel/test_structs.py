@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.model.errors import InputError
+from workbench.model.kernel._layout import Member
 from workbench.model.kernel.config import KernelConfig, load_layouts, presets
-from workbench.model.kernel.structs import Member, Struct
+from workbench.model.kernel.structs import Struct
 
 GCC = shutil.which("gcc")
 needs_gcc = pytest.mark.skipif(GCC is None, reason="no gcc to compare with")

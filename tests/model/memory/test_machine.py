@@ -14,8 +14,14 @@ from workbench import InputError, KernelConfig, Machine, load_capture
 from workbench.model.files import data_dir
 from workbench.model.memory import layout, memmap
 from workbench.model.memory._spec import parse_size
-from workbench.model.memory.machine import Region
-from workbench.model.memory.memmap import HugeTlb, distinct_blocks, merge_ranges, section_ranges
+from workbench.model.memory.regions import (
+    NO_RANGES,
+    HugeTlb,
+    Region,
+    distinct_blocks,
+    merge_ranges,
+    section_ranges,
+)
 
 CAPTURES = sorted(
     str(path.parent.relative_to(data_dir() / "captures"))
@@ -161,7 +167,7 @@ def _ppc(ranges, mmu):
         regions=regions,
         mmu=mmu,
         early_sections=section_ranges(ranges, kernel),
-        hot_sections=memmap.NO_RANGES,
+        hot_sections=NO_RANGES,
     )
 
 

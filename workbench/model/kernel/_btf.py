@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from workbench.model.errors import InputError, printable
-from workbench.model.kernel.structs import (
+from workbench.model.kernel._layout import (
     MAX_MEMBERS,
     MAX_NESTING,
+    Layout,
     Member,
-    Struct,
     infer_align,
     natural_align,
     place_rows,
@@ -112,7 +112,7 @@ class Btf:
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", file=source) from None
 
-    def struct(self, name: str) -> Struct:
+    def struct(self, name: str) -> Layout:
         """A struct or union by its tag, or by a typedef of one; the first where a name occurs twice."""
         keyword, tag = split_keyword(name)
         kinds = {None: (STRUCT, UNION, TYPEDEF), "struct": (STRUCT,), "union": (UNION,)}[keyword]
@@ -122,7 +122,7 @@ class Btf:
                 if (kind := self._kind(type_id)) in (STRUCT, UNION):
                     rows, size, align = self._layout(type_id)
                     word = "struct" if kind == STRUCT else "union"
-                    return Struct(tag, word, size, align, rows, f"BTF of {self.file or 'a blob'}")
+                    return Layout(tag, word, size, align, rows, f"BTF of {self.file or 'a blob'}")
         names = {self._name(i) for i, at in enumerate(self._starts) if i and
                  (self._words[at + 1] >> 24 & 0x1F) in kinds}
         near = difflib.get_close_matches(tag, names, n=3)

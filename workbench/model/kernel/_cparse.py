@@ -21,17 +21,17 @@ from pycparser.c_parser import CParser, ParseError
 
 from workbench.model.errors import InputError
 from workbench.model.kernel._cpp import BASIC_TYPES, MARKER, Attribute, Rewriter, fail, preprocess
-from workbench.model.kernel.config import KernelConfig, load_layouts
-from workbench.model.kernel.structs import (
+from workbench.model.kernel._layout import (
     MAX_MEMBERS,
     MAX_NESTING,
+    Layout,
     Member,
-    Struct,
     place_rows,
     shipped,
     sizes_in_members,
     split_keyword,
 )
+from workbench.model.kernel.config import KernelConfig, load_layouts
 
 MAX_TEXT_CHARS = 512 << 10  # assumed; include/linux/mm.h, v7.3, has 140 KiB
 MAX_OBJECT_BYTES = 2**63 - 1  # PTRDIFF_MAX, gcc's limit for an array
@@ -84,7 +84,7 @@ class Type:
         return self.text + self.dims
 
 
-def parse_struct(text: str, name: str | None, kernel: KernelConfig | None, ms_extensions: bool) -> Struct:
+def parse_struct(text: str, name: str | None, kernel: KernelConfig | None, ms_extensions: bool) -> Layout:
     """`Struct.from_c`, with every default decided."""
     if len(text) > MAX_TEXT_CHARS:
         raise InputError(f"C text of {len(text)} characters; at most {MAX_TEXT_CHARS} are read")
@@ -106,12 +106,16 @@ def constant(text: str, line: int) -> Int:
     return _Unit("", None, False, basic=True).expression(text, line)
 
 
+def _value(text: str, line: int) -> int:
+    return constant(text, line).value
+
+
 class _Unit:
     """The types of one text."""
 
     def __init__(self, text: str, kernel: KernelConfig | None, ms_extensions: bool, basic: bool = False):
         self.kernel, self.ms_extensions, self.basic = kernel, ms_extensions, basic
-        tokens, warnings = preprocess(text, kernel) if text else ([], [])
+        tokens, warnings = preprocess(text, kernel, _value) if text else ([], [])
         rewriter = Rewriter(tokens, frozenset() if basic else frozenset(_basic_unit(KernelConfig()).typedefs))
         self.attributes, self.warnings = rewriter.attributes, warnings + rewriter.warnings
         self.prelude = "".join(f"typedef int {name};" for name in rewriter.types)
@@ -126,7 +130,7 @@ class _Unit:
         if tokens:
             self._collect(_parse(rewriter.text()).ext[len(rewriter.types):])
 
-    def struct(self, name: str | None) -> Struct:
+    def struct(self, name: str | None) -> Layout:
         """One struct or union of the text, laid out."""
         if name is None and not self.definitions:
             raise InputError("C text defines no struct or union; write one as struct NAME { ... };")
@@ -147,7 +151,7 @@ class _Unit:
         source = "C text, System V x86-64 ABI" + (", -fms-extensions" if self.ms_extensions else "")
         if self.used and self.kernel:
             source += f"; {', '.join(self.used)} of {self.kernel.name}"
-        return Struct(tag, found.kind, found.size, found.align, found.rows, source,
+        return Layout(tag, found.kind, found.size, found.align, found.rows, source,
                       tuple(dict.fromkeys(self.warnings)))
 
     def _collect(self, ext: list[Any]) -> None:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from workbench.model.errors import InputError
+from workbench.model.kernel._layout import MAX_NESTING
 from workbench.model.kernel.config import KernelConfig, load_layouts
-from workbench.model.kernel.structs import MAX_NESTING
 
 MARKER = r"__attribute_(\d+)__"
 MAX_TOKENS = 200_000  # assumed; some ten times what include/linux/mm.h, v7.3, has
@@ -71,8 +71,15 @@ def fail(line: int, rule: str) -> InputError:
     return InputError(rule, place=f"line {line}")
 
 
-def preprocess(text: str, kernel: KernelConfig | None) -> tuple[list[Token], list[str]]:
-    """The tokens of C text with macros expanded, and warnings about conditionals."""
+Constant = Callable[[str, int], "int"]  # the value of an integer constant expression in a line
+
+
+def preprocess(text: str, kernel: KernelConfig | None,
+               constant: Constant) -> tuple[list[Token], list[str]]:
+    """The tokens of C text with macros expanded, and warnings about conditionals.
+
+    ``constant`` is what evaluates the expression of an ``#if``.
+    """
     config = kernel or KernelConfig()
     options = dict(config.options)
     if kernel and kernel.layouts and not options:  # an architecture with a build's layouts: its options too
@@ -86,8 +93,8 @@ def preprocess(text: str, kernel: KernelConfig | None) -> tuple[list[Token], lis
                 if value == "y" or re.fullmatch(r"0x[0-9a-f]+|\d+", value)}
     numbers |= dict.fromkeys(_ARCH_MACROS.get(config.arch, ())[:None if kernel else 1], 1)
     macros = {name: _Macro(None, False, _tokens(str(value), 0)) for name, value in numbers.items()}
-    known = _basic_macros() if text is not BASIC_TYPES else {}
-    reader = _Preprocessor({**known, **macros}, options, kernel.name if kernel else "")
+    known = _basic_macros(constant) if text is not BASIC_TYPES else {}
+    reader = _Preprocessor({**known, **macros}, options, kernel.name if kernel else "", constant)
     return reader.run(text), reader.warnings
 
 
@@ -111,8 +118,8 @@ class _Arm:
 
 
 @functools.cache
-def _basic_macros() -> dict[str, _Macro]:
-    reader = _Preprocessor({}, {}, "")
+def _basic_macros(constant: Constant) -> dict[str, _Macro]:
+    reader = _Preprocessor({}, {}, "", constant)
     reader.run(BASIC_TYPES)
     return reader.macros
 
@@ -120,7 +127,8 @@ def _basic_macros() -> dict[str, _Macro]:
 class _Preprocessor:
     """Directives and macros of one text."""
 
-    def __init__(self, macros: dict[str, _Macro], options: dict[str, str], kernel: str):
+    def __init__(self, macros: dict[str, _Macro], options: dict[str, str], kernel: str, constant: Constant):
+        self.constant = constant
         self.macros, self.options, self.kernel = macros, options, kernel
         self.warnings: list[str] = []
         self.arms: list[_Arm] = []
@@ -199,12 +207,10 @@ class _Preprocessor:
 
     def _holds(self, rest: str, nr: int, unknown: list[str]) -> bool:
         """The value of an ``#if``; a name that is not known is 0, as in C."""
-        from workbench.model.kernel._cparse import constant
-
         tested = _OPTION_TEST.sub(lambda f: f" {int(self._is_defined(f[1], f[2] or f[3], unknown))} ", rest)
         tokens = self.expand(_tokens(tested, nr))
         unknown += [token.text for token in tokens if token.is_name]
-        return bool(constant(" ".join("0" if token.is_name else token.text for token in tokens), nr).value)
+        return bool(self.constant(" ".join("0" if token.is_name else token.text for token in tokens), nr))
 
     def expand(self, tokens: list[Token], active: frozenset[str] = frozenset()) -> list[Token]:
         """Expand macros; none expands inside itself."""

@@ -19,8 +19,15 @@ from workbench.model.errors import InputError
 from workbench.model.kernel.config import ARCH_FAMILY, KernelConfig, kernel_version, presets
 from workbench.model.memory import layout, memmap
 from workbench.model.memory.capture import Capture
-from workbench.model.memory.machine import Machine, Region, Texts
-from workbench.model.memory.memmap import NO_RANGES, HugeTlb, merge_ranges, section_ranges
+from workbench.model.memory.regions import (
+    NO_RANGES,
+    HugeTlb,
+    Memory,
+    Region,
+    Texts,
+    merge_ranges,
+    section_ranges,
+)
 
 #: A PCI BAR of at least this size is taken as device memory (assumed: register BARs are smaller).
 DEVICE_BAR_BYTES = 1 << 30
@@ -205,7 +212,7 @@ class CaptureReader:
             for i, node in zip(self.blocks.indices, self.blocks.nodes, strict=True)
         ]
 
-    def machine(self) -> Machine:
+    def memory(self) -> Memory:
         """The machine, from the best source of each fact."""
         blocks = self._block_ranges()
         block_ranges = [(low, high) for low, high, _ in blocks]
@@ -293,7 +300,7 @@ class CaptureReader:
             if low < high  # less than a page is none
         ]
         regions += self._devices()
-        machine = Machine(
+        memory = Memory(
             name=self.capture.name,
             kernel=self.kernel,
             regions=tuple(sorted(regions, key=lambda r: (r.first_pfn, r.end_pfn))),
@@ -307,12 +314,13 @@ class CaptureReader:
             notes=tuple(self.notes),
             counter=self._counter(),
         )
-        if machine.memmap_pages < 0:
+        left = sum(memmap.counter_terms(memory).values())
+        if left < 0:
             raise InputError(
-                f"its hugetlb pages free {-machine.memmap_pages} pages of memmap more than there are",
+                f"its hugetlb pages free {-left} pages of memmap more than there are",
                 file=self.capture.name,
             )
-        return machine
+        return memory
 
     def _split_nomap(self) -> tuple[list[tuple[int, int, str]], list[tuple[int, int, str]]]:
         """memblock's ranges as RAM and NOMAP: flagged by memblock, else what iomem does not call RAM."""

@@ -7,8 +7,7 @@ import re
 
 from workbench.model.errors import InputError
 from workbench.model.kernel.config import KernelConfig
-from workbench.model.memory.machine import Machine, Region
-from workbench.model.memory.memmap import NO_RANGES, section_ranges
+from workbench.model.memory.regions import NO_RANGES, Memory, Region, section_ranges
 
 _UNITS = {
     "": 1,
@@ -53,7 +52,7 @@ def parse_size(text: str, what: str = "size") -> int:
     return value
 
 
-def machine_from_spec(spec: str, kernel: KernelConfig | None) -> Machine:
+def memory_from_spec(spec: str, kernel: KernelConfig | None) -> Memory:
     """The machine that a spec string describes; ``Machine.from_spec`` says what it may hold."""
     given: dict[str, list[str]] = {}
     for item in spec.split(","):
@@ -107,7 +106,7 @@ def machine_from_spec(spec: str, kernel: KernelConfig | None) -> Machine:
             f"of {kernel.name}; another kernel= allows more"
         )
     early = section_ranges([(r.first_pfn, r.end_pfn) for r in regions if r.kind == "ram"], kernel)
-    return Machine(
+    return Memory(
         name=spec,
         kernel=kernel,
         regions=tuple(regions),

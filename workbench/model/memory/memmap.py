@@ -10,66 +10,13 @@ kernel shares with everything else (the top one).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from workbench.model.kernel.config import KernelConfig
-
-if TYPE_CHECKING:
-    from workbench.model.memory.machine import Machine
+from workbench.model.memory.regions import Memory, distinct_blocks
 
 
-#: No sections at all.
-NO_RANGES = np.empty((0, 2), dtype=np.int64)
-
-
-def merge_ranges(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted, disjoint, non-touching [start, end) ranges that cover the same numbers.
-
-    Examples
-    --------
-    >>> [part.tolist() for part in merge_ranges(np.array([5, 0, 2]), np.array([9, 3, 4]))]
-    [[0, 5], [4, 9]]
-    """
-    keep = end > start
-    start, end = start[keep], end[keep]
-    if not start.size:
-        return start, end
-    by = np.argsort(start, kind="stable")
-    start, reach = start[by], np.maximum.accumulate(end[by])
-    cut = np.flatnonzero(start[1:] > reach[:-1]) + 1
-    return start[np.r_[0, cut]], reach[np.r_[cut - 1, start.size - 1]]
-
-
-def distinct_blocks(start: np.ndarray, end: np.ndarray, size: int) -> int:
-    """Aligned blocks of ``size`` that sorted, disjoint ranges touch."""
-    if not start.size:
-        return 0
-    low, high = start // size, (end - 1) // size
-    return int((high - low + 1).sum() - (low[1:] == high[:-1]).sum())
-
-
-def section_ranges(pfn_ranges: Iterable[tuple[int, int]], kernel: KernelConfig) -> np.ndarray:
-    """Sections that pfn ranges touch (memory_present(), mm/sparse.c): both partial ends count whole."""
-    pfns = np.array(list(pfn_ranges), dtype=np.int64).reshape(-1, 2)
-    pfns = pfns[pfns[:, 1] > pfns[:, 0]]
-    shift = kernel.pfn_section_shift
-    return np.stack(merge_ranges(pfns[:, 0] >> shift, ((pfns[:, 1] - 1) >> shift) + 1), axis=1)
-
-
-@dataclass(frozen=True)
-class HugeTlb:
-    """A pool of hugetlb pages."""
-
-    size_bytes: int
-    nr: int
-    freed_pages: int  # vmemmap pages that HVO frees for each
-
-
-def hvo_pages(machine: Machine) -> int:
+def hvo_pages(machine: Memory) -> int:
     """vmemmap pages that HVO has freed on this machine; none where it is off."""
     return machine.hvo_on * sum(pool.nr * pool.freed_pages for pool in machine.hugetlb)
 
@@ -88,7 +35,7 @@ def hvo_freed_pages(size_bytes: int, kernel: KernelConfig) -> int:
     return max(0, (size_bytes >> kernel.page_shift) * kernel.sizeof_page // kernel.page_size - 1)
 
 
-def counter_terms(machine: Machine) -> dict[str, int]:
+def counter_terms(machine: Memory) -> dict[str, int]:
     """The terms, in pages, that sum to ``nr_memmap_boot_pages + nr_memmap_pages``.
 
     ZONE_DEVICE memory counts by piece of a section, and not at all inside an early section, which has its
@@ -109,7 +56,7 @@ def counter_terms(machine: Machine) -> dict[str, int]:
     return terms
 
 
-def zone_device_pages(machine: Machine, first_pfn: int, end_pfn: int) -> int:
+def zone_device_pages(machine: Memory, first_pfn: int, end_pfn: int) -> int:
     """Pages counted for mapping a device range: each piece of a section that is not early, rounded up."""
     kernel = machine.kernel
     shift, per = kernel.pfn_section_shift, kernel.pages_per_section
@@ -126,7 +73,7 @@ def zone_device_pages(machine: Machine, first_pfn: int, end_pfn: int) -> int:
     return total + inner * kernel.memmap_pages_per_section
 
 
-def backed_bytes(machine: Machine) -> tuple[int | None, str]:
+def backed_bytes(machine: Memory) -> tuple[int | None, str]:
     """Bytes that really back the RAM sections' memmap at boot, and the rule that says so.
 
     Only ppc64 differs from the counter: there one block of vmemmap serves several sections
@@ -167,7 +114,7 @@ def _radix_backed(start: np.ndarray, end: np.ndarray, bytes_per_section: int, pa
     return total
 
 
-def beside_parts(machine: Machine) -> dict[str, int]:
+def beside_parts(machine: Memory) -> dict[str, int]:
     """Bytes beside the memmap itself, by name: all that lets a pfn find its section and its memmap."""
     kernel = machine.kernel
     start, end = machine.section_ranges
@@ -179,7 +126,7 @@ def beside_parts(machine: Machine) -> dict[str, int]:
     }
 
 
-def _mapping_bytes(machine: Machine, start: np.ndarray, end: np.ndarray) -> int:
+def _mapping_bytes(machine: Memory, start: np.ndarray, end: np.ndarray) -> int:
     """Page tables, or ppc64 hash's list of vmemmap blocks: 24 bytes each, whole pages of them."""
     backed = backed_bytes(machine)[0]
     if not machine.mmu.startswith("hash") or backed is None:

@@ -15,6 +15,7 @@ from typing import Any
 from workbench.model.errors import InputError
 from workbench.views import _png as png
 from workbench.views.pages._run import PLOTLY, notebooks, read, write
+from workbench.views.pages._words import question, title
 
 TAG = "gallery"
 FOLDER = Path("docs/gallery")
@@ -47,8 +48,6 @@ def entries(root: Path) -> Iterator[tuple[Path, Any, bytes]]:
 
 def section(root: Path) -> str:
     """The README's section: two notebooks to a row, picture over question."""
-    from workbench.views.pages._site import question, title
-
     cells = []
     for path, notebook, _ in entries(root):
         head, asks = (_escaped(text(notebook)) for text in (title, question))
