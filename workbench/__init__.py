@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__path__.append(f"{__path__[0]}/cli/old")  # `python -m workbench.lookups` says where it went
 
 _HOME = {  # where each name lives
     "Argument": "workbench.studies.argument",

@@ -234,7 +234,7 @@ def test_help_of_replay_names_the_designs_and_maps(capsys):
 
 
 def test_memory_blocks_that_adjoin_are_one_row(capsys, tmp_path):
-    from workbench.cli import _adjoining
+    from workbench.cli.machine import _adjoining
     from workbench.model.memory.machine import Machine
 
     regions = Machine.load("ram=64GiB,hole=3GiB-4GiB").regions

@@ -19,7 +19,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from workbench.cli.render import main as render_command
+from workbench.cli import main
 from workbench.model.errors import InputError
 from workbench.views import _assets as shared
 from workbench.views import _png as png
@@ -79,7 +79,7 @@ def test_every_failing_notebook_is_named_and_the_others_still_run(tmp_path, caps
     for name in ("a", "b"):
         nbformat.write(notebook(f"{name}_is_missing"), tmp_path / f"{name}.ipynb")
     nbformat.write(notebook("1"), tmp_path / "c.ipynb")
-    assert render_command(["--notebooks", str(tmp_path), "--in-place"]) == 1
+    assert main(["render", "--notebooks", str(tmp_path), "--in-place"]) == 1
     failed = [line for line in capsys.readouterr().err.splitlines() if "NameError" in line]
     assert len(failed) == 2 and "a.ipynb, cell 2" in failed[0] and "b.ipynb, cell 2" in failed[1]
     assert render.read(tmp_path / "c.ipynb").cells[1].outputs[0].data["text/plain"] == "1"
@@ -88,7 +88,7 @@ def test_every_failing_notebook_is_named_and_the_others_still_run(tmp_path, caps
 def test_a_failing_cell_is_one_line_with_its_place(tmp_path, capsys):
     nbformat.write(notebook("1 + 1", "raise ValueError('bad\\nthing')"), tmp_path / "07_bad.ipynb")
     out = tmp_path / "site"
-    assert render_command(["--notebooks", str(tmp_path), "--out", str(out)]) == 1
+    assert main(["render", "--notebooks", str(tmp_path), "--out", str(out)]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("render: 07_bad.ipynb, cell 3: ValueError: bad")
     assert [path.name for path in tmp_path.iterdir()] == ["07_bad.ipynb"]  # nothing half-written
@@ -98,18 +98,18 @@ def test_in_place_leaves_a_failing_notebook_alone(tmp_path):
     path = tmp_path / "a.ipynb"
     nbformat.write(notebook("nope"), path)
     before = path.read_bytes()
-    assert render_command(["--notebooks", str(tmp_path), "--in-place"]) == 1
+    assert main(["render", "--notebooks", str(tmp_path), "--in-place"]) == 1
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"cells": 3, "nbformat": 4}'])
 def test_what_is_no_notebook_is_one_input_error(tmp_path, content):
     (tmp_path / "a.ipynb").write_text(content)
-    assert render_command(["--notebooks", str(tmp_path), "--out", str(tmp_path / "site")]) == 2
+    assert main(["render", "--notebooks", str(tmp_path), "--out", str(tmp_path / "site")]) == 2
 
 
 def test_an_empty_folder_and_a_foreign_one_are_refused(tmp_path):
-    assert render_command(["--notebooks", str(tmp_path)]) == 2
+    assert main(["render", "--notebooks", str(tmp_path)]) == 2
     (tmp_path / "a.ipynb").write_text(nbformat.writes(notebook()))
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("keep")
@@ -163,7 +163,7 @@ def test_the_site_opens_offline_from_a_file(tmp_path, browser):
                                   "Markdown('see [other](02_b.ipynb)<img src=x onerror=\"window.hit=1\">')"),
                    tmp_path / "01_a.ipynb")
     nbformat.write(notebook("print('</pre><b>x')"), tmp_path / "02_b.ipynb")
-    assert render_command(["--notebooks", str(tmp_path), "--out", str(tmp_path / "site")]) == 0
+    assert main(["render", "--notebooks", str(tmp_path), "--out", str(tmp_path / "site")]) == 0
     written = sorted(path.name for path in (tmp_path / "site").iterdir())
     assert written == ["01_a.html", "02_b.html", "index.html"]
     context = browser.new_context(offline=True)
@@ -363,7 +363,7 @@ def test_the_same_date_gives_the_same_bytes(tmp_path, monkeypatch):
     nbformat.write(notebook("import uuid\nprint(object())"), tmp_path / "a.ipynb")
     nbformat.write(notebook("2"), tmp_path / "b.ipynb")
     for out in ("one", "two"):
-        assert render_command(["--notebooks", str(tmp_path), "--out", str(tmp_path / out)]) == 0
+        assert main(["render", "--notebooks", str(tmp_path), "--out", str(tmp_path / out)]) == 0
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
     assert "2023-11-14" in (tmp_path / "one" / "a.html").read_text()
@@ -404,13 +404,14 @@ def test_a_killed_run_leaves_the_old_site_and_the_next_one_cleans_up(tmp_path):
 def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
     nbformat.write(notebook("1", title="# New?\n\n" + "x" * 200_000), tmp_path / "a.ipynb")
     render.publish([render.Run(Path("old.ipynb"), notebook("1"))], tmp_path / "site")
-    full = ("import resource\nfrom workbench.cli import render as command\n"
+    full = ("import resource\nfrom workbench.cli import main\n"
             "from workbench.views import pages as render\n"
             "from workbench.views.pages import _run as run\n"
-            "command.site = lambda paths, out, **_: render.publish(\n"
+            "from workbench.views.pages import _site\n"
+            "_site.site = lambda paths, out, **_: render.publish(\n"
             "    [run.Run(path, run.read(path)) for path in paths], out)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-            "raise SystemExit(command.main(['--notebooks', '.', '--out', 'site']))")
+            "raise SystemExit(main(['render', '--notebooks', '.', '--out', 'site']))")
     ran = in_another_process(full, tmp_path)
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and "File too large" in ran.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ipynb", "site"]
@@ -419,7 +420,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_site(tmp_path):
 
 def test_ctrl_c_stops_at_once_and_leaves_no_kernel(tmp_path):
     nbformat.write(notebook("import time\ntime.sleep(100)"), tmp_path / "a.ipynb")
-    code = ("import os, signal, sys, threading, time\nfrom workbench.cli.render import main\n"
+    code = ("import os, signal, sys, threading, time\nfrom workbench.cli import main\n"
             "from workbench.views.pages import _run as run\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def stop():\n"
@@ -432,7 +433,7 @@ def test_ctrl_c_stops_at_once_and_leaves_no_kernel(tmp_path):
             "    started = into\n"
             "    return timed(path, into, log)\n"
             "run._timed = seen\nthreading.Thread(target=stop, daemon=True).start()\n"
-            "sys.exit(main(['--notebooks', '.', '--out', 'site']))")
+            "sys.exit(main(['render', '--notebooks', '.', '--out', 'site']))")
     start = time.monotonic()
     ran = in_another_process(code, tmp_path)
     assert ran.returncode == 130 and time.monotonic() - start < 60
@@ -537,7 +538,7 @@ def test_a_notebook_without_a_picture_fails_the_gallery_by_name(tmp_path, monkey
     nbformat.write(notebook("1"), tmp_path / "notebooks" / "04_new.ipynb")
     monkeypatch.chdir(tmp_path)
     before = (tmp_path / "README.md").read_bytes()
-    assert render_command(["--gallery"]) == 2
+    assert main(["render", "--gallery"]) == 2
     assert "04_new.ipynb: stores no picture" in capsys.readouterr().err
     assert (tmp_path / "README.md").read_bytes() == before and not (tmp_path / "docs").exists()
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.cli import main
 from workbench.model.errors import InputError
 from workbench.views import explorers as widgets
 from workbench.views import figures
@@ -230,12 +231,12 @@ def test_an_explorer_that_proposes_nothing_gets_axes_by_rule(tmp_path):
 def test_from_the_command_line(tmp_path, capsys):
     page = tmp_path / "page.html"
     args = ["MixExplorer", "-o", str(page), "--set", "anon:9=10", "--axis", "anon:0=0,20"]
-    assert share.main(args) == 0
+    assert main(["share", *args]) == 0
     found = share.read(page)
     assert found["axes"][0]["labels"] == ["0.0", "20.0", "30.0"] and found["state"]["anon:9"] == 10
-    assert share.main([*args, "--axis", "nothing=1"]) == 2
+    assert main(["share", *args, "--axis", "nothing=1"]) == 2
     assert "no control 'nothing'" in capsys.readouterr().err
-    assert share.main([*args, "--set", "anon:0"]) == 2
+    assert main(["share", *args, "--set", "anon:0"]) == 2
     assert "'anon:0' is not FIELD=VALUE" in capsys.readouterr().err
 
 

@@ -1,36 +1,31 @@
-"""One piece of evidence by its recipe: ``workbench argue times table_name=epyc-2vcpu-full ...``.
-
-For evidence that no ``workbench`` command prints. Arguments are NAME=VALUE, lists are separated by commas.
-"""
+"""``workbench argue``: one piece of evidence by its recipe, which no other command prints."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import argparse
 from typing import Any
 
-from workbench.model.errors import InputError, printable
-from workbench.studies.argument._evidence import Times, from_recipe
-from workbench.studies.argument._mail import mail_table
+from workbench.cli._command import Answer, Command
+from workbench.model.errors import InputError
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print the table of one recipe; 0 done, 2 it cannot be used."""
-    try:
-        if not argv or argv[0] != Times.kind:
-            raise InputError(f"usage: workbench argue {Times.kind} NAME=VALUE...")
-        recipe: dict[str, Any] = {"kind": argv[0]}
-        for given in argv[1:]:
-            name, equals, value = given.partition("=")
-            if not equals:
-                raise InputError(f"{given!r} is not NAME=VALUE")
-            recipe[name] = _value(name, value)
-        found = from_recipe(recipe).found
-        print(mail_table(found.table, found.columns))
-        return 0
-    except (InputError, OSError) as error:
-        print(f"workbench argue: {printable(str(error))}", file=sys.stderr)
-        return 2
+def _arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("kind", choices=["times"])
+    sub.add_argument("given", nargs="*", metavar="NAME=VALUE", help="lists are separated by commas")
+
+
+def _run(args: argparse.Namespace) -> Answer:
+    from workbench.studies.argument._evidence import from_recipe
+    from workbench.studies.argument._mail import mail_table
+
+    recipe: dict[str, Any] = {"kind": args.kind}
+    for given in args.given:
+        name, equals, value = given.partition("=")
+        if not equals:
+            raise InputError(f"{given!r} is not NAME=VALUE")
+        recipe[name] = _value(name, value)
+    found = from_recipe(recipe).found
+    return {"rows": found.table.to_dict("records")}, lambda: mail_table(found.table, found.columns), 0
 
 
 def _value(name: str, text: str) -> Any:
@@ -44,5 +39,11 @@ def _value(name: str, text: str) -> Any:
     return tuple(text.split(",")) if name == "names" else text
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+COMMAND = Command(
+    wing="studies",
+    about="one piece of evidence of an argument, by its recipe",
+    example="workbench argue times table_name=epyc-2vcpu-full",
+    arguments=_arguments,
+    run=_run,
+    json=False,
+)

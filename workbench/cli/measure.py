@@ -1,4 +1,4 @@
-"""Measure a cost table of this machine: ``workbench measure --quick|--full -o FILE.json``."""
+"""``workbench measure``: a cost table of this machine."""
 
 from __future__ import annotations
 
@@ -6,42 +6,35 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from workbench.evidence.lookups import model
-from workbench.evidence.lookups.costs import CostTable
-from workbench.model.errors import InputError, printable
+from workbench.cli._command import Answer, Command
+from workbench.model.errors import InputError
+
+if TYPE_CHECKING:
+    from workbench.evidence.lookups.costs import CostTable
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, save, and say how good the cost model is on it."""
-    parser = argparse.ArgumentParser(prog="workbench measure", description="Measure a cost table.")
-    how = parser.add_mutually_exclusive_group(required=True)
+def _arguments(sub: argparse.ArgumentParser) -> None:
+    how = sub.add_mutually_exclusive_group(required=True)
     how.add_argument("--quick", action="store_true", help="15 seconds: few sizes")
     how.add_argument("--full", action="store_true", help="under three minutes")
-    parser.add_argument("-o", dest="out", metavar="FILE.json", required=True)
-    args = parser.parse_args(argv)
+    sub.add_argument("-o", dest="out", metavar="FILE.json", required=True)
+
+
+def _run(args: argparse.Namespace) -> Answer:
     folder = Path(args.out).resolve().parent
     if not folder.is_dir():  # before three minutes of measuring
-        print(f"workbench measure: {printable(args.out)}: there is no folder {printable(str(folder))}",
-              file=sys.stderr)
-        return 2
+        raise InputError(f"there is no folder {folder}", file=args.out)
     if Path(args.out).is_dir() or not os.access(folder, os.W_OK):
-        print(f"workbench measure: {printable(args.out)}: is a folder, or lies in one that cannot be written",
-              file=sys.stderr)
-        return 2
-    from workbench.evidence.lookups import _table as table
+        raise InputError("is a folder, or lies in one that cannot be written", file=args.out)
+    from workbench.evidence.lookups import _table as table  # Numba
 
     start = time.monotonic()
     found = table.measured(full=args.full, progress=_progress)
-    try:
-        found.save(args.out)
-    except InputError as error:
-        print(f"workbench measure: {error}", file=sys.stderr)
-        return 2
-    print(report(found, time.monotonic() - start))
-    return 0 if found.method["complete"] else 130
+    found.save(args.out)
+    return {}, lambda: report(found, time.monotonic() - start), 0 if found.method["complete"] else 130
 
 
 def _progress(done: int, total: int, what: str) -> None:
@@ -50,6 +43,8 @@ def _progress(done: int, total: int, what: str) -> None:
 
 def report(found: CostTable, seconds: float) -> str:
     """Rows, those that are unusable, and the model's errors by path."""
+    from workbench.evidence.lookups import model
+
     spoilt = [row for row in found.rows if row.unusable]
     lines = [f"{found.machine}: {len(found.rows)} rows in {seconds:.0f} s, {len(spoilt)} unusable"
              + ("" if found.method["complete"] else ", interrupted")]
@@ -63,5 +58,11 @@ def report(found: CostTable, seconds: float) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+COMMAND = Command(
+    wing="evidence",
+    about="measure a cost table of this CPU: ns per path, loop and working set",
+    example="workbench measure --full -o mine.json",
+    arguments=_arguments,
+    run=_run,
+    json=False,
+)

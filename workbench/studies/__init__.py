@@ -1,1 +1,31 @@
-"""The studies: questions put to the model and the evidence, one file or package each."""
+"""The studies: questions put to the model and the evidence, one file or package each.
+
+``from workbench import studies``, then ``studies.claims.recompute()``: each is imported when it is first
+used, and so is the evidence that they rest on (``pins``, ``mistakes``, ``callsites``, ``lookups``).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_EVIDENCE = {
+    "callsites": "workbench.evidence.typesafety.callsites",
+    "conversion": "workbench.evidence.typesafety.conversion",
+    "lookups": "workbench.evidence.lookups",
+    "mistakes": "workbench.evidence.typesafety.matrix",
+    "pages": "workbench.model.memory.pages",
+    "pins": "workbench.evidence.pins",
+    "scenario_files": "workbench.model.scenario.files",
+}
+_STUDIES = ("answers", "argument", "calls", "claims", "fleet", "sweep", "times", "versus", "walk")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EVIDENCE and name not in _STUDIES:
+        raise AttributeError(f"studies has no {name!r}; it has {', '.join(__dir__())}")
+    return importlib.import_module(_EVIDENCE.get(name, f"workbench.studies.{name}"))
+
+
+def __dir__() -> list[str]:
+    return sorted([*_EVIDENCE, *_STUDIES])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from workbench.cli import measure as command
+from workbench.cli import main
 from workbench.evidence.lookups import (
     _host as host,
 )
@@ -210,7 +210,7 @@ def tiny(monkeypatch):
 
 def test_a_table_is_measured_saved_and_read(tiny, tmp_path, capsys):
     target = tmp_path / "t.json"
-    assert command.main(["--full", "-o", str(target)]) == 0
+    assert main(["measure", "--full", "-o", str(target)]) == 0
     out, err = capsys.readouterr()
     found = CostTable.load(target)
     assert f"{len(found.rows)} rows in" in out
@@ -234,14 +234,14 @@ def test_an_interrupted_table_keeps_its_rows(tiny, monkeypatch, tmp_path):
             raise measure.Interrupted(rows[:1])
         return rows
     monkeypatch.setattr(measure, "measure", stopped)
-    assert command.main(["--quick", "-o", str(tmp_path / "t.json")]) == 130
+    assert main(["measure", "--quick", "-o", str(tmp_path / "t.json")]) == 130
     found = CostTable.load(tmp_path / "t.json")
     assert found.paths == ["chase", "xarray"]
     assert found.method["complete"] is False
 
 
 def test_a_table_is_not_measured_for_a_folder_that_is_not_there(tmp_path, capsys):
-    assert command.main(["--quick", "-o", str(tmp_path / "no" / "t.json")]) == 2
+    assert main(["measure", "--quick", "-o", str(tmp_path / "no" / "t.json")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

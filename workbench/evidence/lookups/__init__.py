@@ -18,3 +18,15 @@ Times belong to one machine and one day; counts are in ``pfnmaps`` and ``designs
 
 ``costs``, ``paths``, ``host`` and ``model`` need no Numba; import the others late.
 """
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """A module of this package, imported when it is first used."""
+    if name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")

@@ -12,9 +12,10 @@ import inspect
 import pkgutil
 
 from workbench.model.errors import InputError, unknown
+from workbench.model.pfnmaps import ops
 from workbench.model.pfnmaps.base import MapCounts, PfnMap
 
-__all__ = ["MapCounts", "PfnMap", "get", "registry"]
+__all__ = ["MapCounts", "PfnMap", "get", "ops", "registry"]
 
 
 @functools.cache

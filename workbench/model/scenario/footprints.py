@@ -88,6 +88,10 @@ class Scenario:
             raise InputError(f"scenario field {sorted(unknown)[0]!r} is none of {', '.join(sorted(known))}")
         return replace(self, **values)
 
+    def draw(self, capture: str, seed: int = 1) -> Scenario:
+        """The same scenario with its pinned folios drawn from a capture's own; see `pinned_from_capture`."""
+        return self.with_(pinned=pinned_from_capture(self, capture, seed))
+
 
 @dataclass(frozen=True)
 class Row:

@@ -12,7 +12,6 @@ numbers as they were; what bounds it is its size (``limit_bytes``).
 
 from __future__ import annotations
 
-import argparse
 import base64
 import gzip
 import hashlib
@@ -407,7 +406,7 @@ def _axis(explorer: Explorer, name: str, values: Any) -> Axis:
         raise InputError(f"{type(explorer).__name__} has no control {name!r}; it has "
                          f"{', '.join(explorer.controls)}")
     control, here = explorer.controls[name], explorer._value(name)
-    every = _every(control)
+    every = every_value(control)
     if values is ...:
         if every is None:
             raise InputError(f"axes: {name} can hold any text; list its values instead of ...")
@@ -422,11 +421,11 @@ def _axis(explorer: Explorer, name: str, values: Any) -> Axis:
     _taken(explorer, name, here)
     slides = isinstance(control, w.SelectionSlider | w.IntSlider | w.FloatSlider)
     if slides:
-        order = _every(control) or []  # again: a control may have taken on a value that it did not offer
+        order = every_value(control) or []  # again: a control may have taken on a value that it did not offer
         found.sort(key=order.index if all(value in order for value in found) else None)
     kind = "check" if isinstance(control, w.Checkbox) else "range" if slides else "select"
     labels = [value_label(control, value) for value in found]
-    keys = [_key(value, label) for value, label in zip(found, labels, strict=True)]
+    keys = [key_of(value, label) for value, label in zip(found, labels, strict=True)]
     keys = [key if keys.index(key) == at else f"{key}~{at}" for at, key in enumerate(keys)]
     return Axis(name, control_label(name, control), kind, found, labels, keys, found.index(here))
 
@@ -444,7 +443,7 @@ def _taken(explorer: Explorer, name: str, value: Any) -> Any:
     return taken
 
 
-def _every(control: Any) -> list[Any] | None:
+def every_value(control: Any) -> list[Any] | None:
     """All values that a control can take; None where it takes any text."""
     import ipywidgets as w
 
@@ -470,7 +469,7 @@ def _rule(explorer: Explorer) -> dict[str, list[Any]]:
     """Axes for an explorer that proposes none: whole controls with the fewest values first, up to a limit."""
     offered = {}
     for name, control in explorer.controls.items():
-        every = _every(control)
+        every = every_value(control)
         if every and not getattr(control, "disabled", False):
             if len(every) > RULE_VALUES:
                 every = [every[round(at * (len(every) - 1) / (RULE_VALUES - 1))] for at in range(RULE_VALUES)]
@@ -504,7 +503,7 @@ def value_label(control: Any, value: Any) -> str:
     return printable(lines[0], 60) + (" ..." if len(lines) > 1 else "") if lines else "(empty)"
 
 
-def _key(value: Any, label: str) -> str:
+def key_of(value: Any, label: str) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, int | float):
@@ -610,61 +609,3 @@ def _shown(name: str, doc: Mapping[str, Any]) -> dict[str, Any]:
     rows = list(itertools.islice(zip(*doc["data"], strict=True), STATIC_ROWS))
     return {"name": name, "nr_rows": nr_rows, "columns": doc["columns"], "rows": rows,
             "all": nr_rows <= STATIC_ROWS}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """``workbench share``: 0 written; 2 it cannot be."""
-    from workbench.views import explorers as widgets
-
-    known = sorted(name for name in vars(widgets) if name.endswith("Explorer") and name != "Explorer")
-    parser = argparse.ArgumentParser(
-        prog="workbench share",
-        description="Write an explorer as one HTML file that needs no kernel.",
-        epilog="example: workbench share OverheadExplorer -o page.html --set machine=ram=1TiB "
-               "--axis nr_pinned=0%,1%,10%")
-    parser.add_argument("explorer", choices=known, metavar="EXPLORER", help=", ".join(known))
-    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
-                        help="where a control stands")
-    parser.add_argument("--axis", action="append", default=[], metavar="FIELD=V1,V2",
-                        help="the values of a control that the page offers; FIELD=... offers all it has")
-    parser.add_argument("--limit-bytes", type=int, default=LIMIT_BYTES)
-    args = parser.parse_args(argv)
-    try:
-        made = getattr(widgets, args.explorer)
-        plain = made()
-        values = {name: _typed(plain, name, text) for name, text in map(_pair, args.set)}
-        axes: dict[str, Any] = {}
-        for name, text in map(_pair, args.axis):
-            axes[name] = ... if text == "..." else [_typed(plain, name, one) for one in text.split(",")]
-        share(made(**values), args.out, axes=axes or None, limit_bytes=args.limit_bytes)
-        return 0
-    except InputError as error:
-        print(f"share: {error}", file=sys.stderr)
-        return 2
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"{text!r} is not FIELD=VALUE")
-    return name, value
-
-
-def _typed(explorer: Explorer, name: str, text: str) -> Any:
-    """A value from the command line: one of the control's own, by value or label, or of the type it holds."""
-    control = explorer.controls.get(name)
-    if control is None:
-        return text  # refused later, by name
-    for value in _every(control) or []:
-        if text in (str(value), _key(value, ""), value_label(control, value)):
-            return value
-    here = explorer._value(name)
-    try:
-        return text.split("+") if isinstance(here, list) else type(here)(text)
-    except ValueError:
-        raise InputError(f"{name} = {text!r} is not a number") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
