@@ -10,11 +10,12 @@ UV_SYSTEM_CERTS ?= 1
 UV_NATIVE_TLS ?= 1
 export PYTHON LAB_FLAGS UV_SYSTEM_CERTS UV_NATIVE_TLS
 
-.PHONY: help setup lab test render notebooks gallery bench fuzz fuzz-properties floors lock
+.PHONY: help setup lab test quick render notebooks gallery bench fuzz fuzz-properties floors lock
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb"
 	@echo "make test       every check: ruff, mypy, pytest, doctests, notebooks"
+	@echo "make quick      the checks that take a minute: no browser, no notebooks, no slow tests"
 	@echo "make render     run every notebook and write the shareable site into site/"
 	@echo "make notebooks  run every notebook and store its outputs in place"
 	@echo "make gallery    the README's pictures, from the stored notebooks"
@@ -35,6 +36,12 @@ test: setup
 	$(PY) -m mypy
 	WORKBENCH_FAST=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --nbmake
 	@echo "make test: all checks passed"
+
+quick: setup
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	WORKBENCH_FAST=1 $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not browser and not slow" tests
+	@echo "make quick: these checks passed"
 
 render: setup
 	$(PY) -m workbench.cli render

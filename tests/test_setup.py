@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
 README = (ROOT / "README.md").read_text()
+PAGES = {path.relative_to(ROOT): path.read_text()
+         for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))}
 
 
 def declared() -> list[Requirement]:
@@ -86,7 +88,7 @@ def test_every_conda_spec_is_valid_and_the_checker_refuses_a_bad_one():
 
 
 @pytest.mark.parametrize(
-    "target", ["help", "lab", "test", "render", "notebooks", "gallery", "bench", "fuzz",
+    "target", ["help", "lab", "test", "quick", "render", "notebooks", "gallery", "bench", "fuzz",
                "fuzz-properties", "floors", "lock"])
 def test_make_knows_the_target(target):
     if not shutil.which("make"):
@@ -105,19 +107,37 @@ def test_readme_names_both_commands_and_ci_runs_its_test_command():
     assert ci[-1] == commands[1]
 
 
-def test_readme_links_lead_somewhere():
-    links = re.findall(r"(?<!!)\[[^]]*\]\(([^)#]+)", README)
-    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+def test_the_readme_is_short():
+    assert len(README.split()) <= 700
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"(?<!!)\[[^]]*\]\(([^)#]+)", PAGES[page])
+    missing = [link for link in links if "://" not in link and not (ROOT / page.parent / link).exists()]
     assert not missing, missing
 
 
-@pytest.mark.parametrize("line", re.findall(r"^    (workbench .*)$", README, re.MULTILINE))
-def test_readme_command_runs(line, monkeypatch, capsys, tmp_path):
+def commands() -> list[str]:
+    """The commands of all pages; those that need a kernel tree or a machine of one's own begin otherwise."""
+    pattern = r"^    (workbench .*)$"
+    return [line for text in PAGES.values() for line in re.findall(pattern, text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(commands()))
+def test_a_command_of_the_pages_runs(line, monkeypatch, capsys, tmp_path):
     cli = pytest.importorskip("workbench.cli")
     (tmp_path / "data").symlink_to(ROOT / "data")  # what a command writes stays out of the clone
     monkeypatch.chdir(tmp_path)
     assert cli.main(shlex.split(line)[1:]) == 0
-    assert capsys.readouterr().out
+    out = capsys.readouterr()
+    assert out.out or "share" in line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_python_of_the_pages_imports_from_workbench_alone(page):
+    modules = re.findall(r"^ *from (workbench[\w.]*) import", PAGES[page], re.MULTILINE)
+    assert set(modules) <= {"workbench", "workbench.cli._command"}  # a command's own file needs its Command
 
 
 def test_import_workbench_pulls_in_nothing_heavy():

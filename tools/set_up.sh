@@ -38,7 +38,7 @@ install_with_uv() {
     fi
     quiet=--quiet
     if [ -t 2 ]; then quiet=; fi
-    "$uv" pip sync $quiet --python "$venv" --require-hashes requirements.lock &&
+    "$uv" pip sync $quiet --compile-bytecode --python "$venv" --require-hashes requirements.lock &&
         "$uv" pip install --quiet --python "$venv" --no-deps --no-build-isolation -e .
 }
 
@@ -55,6 +55,9 @@ install_with_uv || {
     echo "set-up: uv does not work here; pip does the same, more slowly" >&2
     install_with_pip
 }
+
+# Bytecode once, here: where PYTHONDONTWRITEBYTECODE is set, every start would compile anew.
+(unset PYTHONDONTWRITEBYTECODE; "$venv" -m compileall -q -j 0 workbench "$("$venv" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null 2>&1 || true)
 
 # JupyterLab would ask the network for news on every first start.
 settings=.venv/share/jupyter/lab/settings

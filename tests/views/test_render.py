@@ -509,26 +509,27 @@ def test_the_gallery_agrees_with_the_notebooks():
 def clone(tmp_path):
     book = with_output({render.PLOTLY: FIGURE, "image/png": picture()})
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "README.md").write_text(f"before\n{gallery.BEGIN}\nold\n{gallery.END}\nafter\n")
+    (tmp_path / "docs").mkdir(exist_ok=True)
+    (tmp_path / gallery.PAGE).write_text(f"before\n{gallery.BEGIN}\nold\n{gallery.END}\nafter\n")
     nbformat.write(render.normalise(book), tmp_path / "notebooks" / "01_a.ipynb")
     return book
 
 
 def test_the_gallery_is_built_from_what_notebooks_store_and_says_when_it_is_stale(tmp_path):
     book = clone(tmp_path)
-    assert gallery.stale(tmp_path) == ["01_a.png: missing", "README.md: the section differs"]
+    assert gallery.stale(tmp_path) == ["01_a.png: missing", f"{gallery.PAGE}: the section differs"]
     gallery.build(tmp_path)
     assert gallery.stale(tmp_path) == []
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / gallery.PAGE).read_text()
     assert text.startswith("before\n<!--") and text.endswith("-->\nafter\n") and "A question." in text
     book.cells[1].outputs[0].data["image/png"] = picture(50)
     nbformat.write(render.normalise(book), tmp_path / "notebooks" / "01_a.ipynb")
     shutil.copy(tmp_path / "notebooks" / "01_a.ipynb", tmp_path / "notebooks" / "02_b.ipynb")
     assert gallery.stale(tmp_path) == ["01_a.png: not the notebook's picture", "02_b.png: missing",
-                                       "README.md: the section differs"]
+                                       f"{gallery.PAGE}: the section differs"]
     gallery.build(tmp_path)
     (tmp_path / "notebooks" / "02_b.ipynb").unlink()
-    assert gallery.stale(tmp_path) == ["02_b.png: of no notebook", "README.md: the section differs"]
+    assert gallery.stale(tmp_path) == ["02_b.png: of no notebook", f"{gallery.PAGE}: the section differs"]
     gallery.build(tmp_path)
     assert gallery.stale(tmp_path) == []
 
@@ -537,10 +538,10 @@ def test_a_notebook_without_a_picture_fails_the_gallery_by_name(tmp_path, monkey
     clone(tmp_path)
     nbformat.write(notebook("1"), tmp_path / "notebooks" / "04_new.ipynb")
     monkeypatch.chdir(tmp_path)
-    before = (tmp_path / "README.md").read_bytes()
+    before = (tmp_path / gallery.PAGE).read_bytes()
     assert main(["render", "--gallery"]) == 2
     assert "04_new.ipynb: stores no picture" in capsys.readouterr().err
-    assert (tmp_path / "README.md").read_bytes() == before and not (tmp_path / "docs").exists()
+    assert (tmp_path / gallery.PAGE).read_bytes() == before and not (tmp_path / "docs").exists()
 
 
 def test_a_tag_chooses_the_picture_and_a_large_one_is_halved():

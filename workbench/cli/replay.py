@@ -89,7 +89,7 @@ def _run(args: argparse.Namespace) -> Answer:
     from workbench.model.kernel.config import KernelConfig
     from workbench.model.memory.machine import Machine
     from workbench.model.memory.pfns import PfnSet
-    from workbench.views.figures.pins import duration
+    from workbench.model.units import duration
 
     kernel = KernelConfig.preset(args.kernel) if args.kernel else KernelConfig()
     end_pfn = Machine.load(args.machine).span if args.machine else None

@@ -10,11 +10,19 @@ import importlib
 from typing import Any
 
 _EVIDENCE = {
+    "capture": "workbench.capture",
+    "captures": "workbench.model.memory.capture",
     "callsites": "workbench.evidence.typesafety.callsites",
     "conversion": "workbench.evidence.typesafety.conversion",
     "lookups": "workbench.evidence.lookups",
+    "maps": "workbench.model.pfnmaps.compare",
+    "memdescs": "workbench.model.designs.memdesc",
     "mistakes": "workbench.evidence.typesafety.matrix",
+    "mistake_classes": "workbench.evidence.typesafety.mistakes",
+    "page_mixes": "workbench.model.memory.pagemix",
+    "page_flags": "workbench.model.memory.pageflags",
     "pages": "workbench.model.memory.pages",
+    "pfns": "workbench.model.memory.pfns",
     "pins": "workbench.evidence.pins",
     "scenario_files": "workbench.model.scenario.files",
 }

@@ -309,3 +309,28 @@ def model_checks(table: CostTable) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["path", "shape", "nr_entries", "measured_ns", "predicted_ns", "error_percent"]
     )
+
+
+def lean_walks(table: CostTable) -> pd.DataFrame:
+    """The kernel's XArray walk against one that knows the shift from the height: ns of both, ratio."""
+    import pandas as pd
+
+    rows = {(row.path.split("@")[0], row.shape, row.nr_entries): row.ns_median
+            for row in table.usable(loop="dependent", order="random", hit=1.0)}
+    lean = {key[1:]: ns for key, ns in rows.items() if key[0] == "xarray_lean"}
+    found = [(shape, nr, ns, lean[shape, nr], lean[shape, nr] / ns)
+             for (path, shape, nr), ns in rows.items() if path == "xarray" and (shape, nr) in lean]
+    return pd.DataFrame(found, columns=["entries are", "entries", "kernel's walk, ns",
+                                        "shift from height, ns", "ratio"])
+
+
+def kernel_walks(runs: list[dict[str, Any]]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Recorded lookups of the running kernel beside the user-space walk, and the maple tree's run."""
+    import pandas as pd
+
+    *xarray, maple = runs
+    live = pd.DataFrame([run | {"walk_ns": run["user_space_walk"]["ns_median"]} for run in xarray])
+    live["set"] = ["dense" if dense else f"random in 2^{bits}"
+                   for dense, bits in zip(live["dense"], live["bits"], strict=True)]
+    live["kernel : user space"] = live["ns_walk"] / live["walk_ns"]
+    return live, maple

@@ -1,4 +1,4 @@
-"""The README's own example of a design in one file works as it stands there."""
+"""The example of docs/extend.md of a design in one file works as it stands there."""
 
 import re
 import sys
@@ -11,13 +11,13 @@ from workbench.cli import main
 from workbench.model import designs
 from workbench.model.kernel.structs import Struct
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "extend.md"
 
 
 def test_the_readmes_design_shows_up_everywhere(tmp_path, monkeypatch, capsys):
-    if not README.is_file():
-        pytest.skip("no README beside the tests")
-    source = re.search(r"```python\n(\"\"\"D14.*?)```", README.read_text(), re.S)[1]
+    if not PAGE.is_file():
+        pytest.skip("no docs beside the tests")
+    source = re.search(r"```python\n(\"\"\"D14.*?)```", PAGE.read_text(), re.S)[1]
     (tmp_path / "phyr.py").write_text(source)
     monkeypatch.setattr(designs, "__path__", [*designs.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "workbench.model.designs.phyr", raising=False)

@@ -296,6 +296,13 @@ class _Mappings(_Tree):
         return {"lookup": run(full, 0), "baseline": run(small, 1), "one_node": run(small, 0)}
 
 
+def recorded(name: str = "epyc-6.18") -> list[dict[str, Any]]:
+    """The runs of a recorded measurement, as data/README.md says how it was made."""
+    from workbench.model.files import data_dir
+
+    return json.loads((data_dir() / "live" / f"{name}.json").read_text())["runs"]
+
+
 class _Child:
     """A Python of its own that maps and looks up at our word, over pipes; it ends when they close."""
 

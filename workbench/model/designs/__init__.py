@@ -11,10 +11,10 @@ import importlib
 import inspect
 import pkgutil
 
-from workbench.model.designs.base import Design, Footprint, Path, Step
+from workbench.model.designs.base import VMEMMAP_PATHS, Design, Footprint, Path, Step
 from workbench.model.errors import InputError, unknown
 
-__all__ = ["Design", "Footprint", "Path", "Step", "get", "names", "registry"]
+__all__ = ["VMEMMAP_PATHS", "Design", "Footprint", "Path", "Step", "get", "names", "registry"]
 
 
 @functools.cache

@@ -9,6 +9,7 @@ figures and its table as ordinary outputs.
 ``WalkExplorer`` follows a single pfn: its section, the pfn map's slots and cache lines, two designs' loads.
 """
 
+from workbench.views._words import contents
 from workbench.views.explorers._base import LIVE, Explorer, PlotHost
 from workbench.views.explorers.claims import ClaimsExplorer, claims_table
 from workbench.views.explorers.overhead import (

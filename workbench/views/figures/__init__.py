@@ -3,6 +3,7 @@
 One module for each subject; all of their figures are names of this package.
 """
 
+from workbench.model.units import duration, size, unit
 from workbench.views.figures._base import (
     COLOURS,
     DASHES,
@@ -15,8 +16,6 @@ from workbench.views.figures._base import (
     parts_of,
     plain,
     rows_of,
-    size,
-    unit,
     with_meta,
 )
 from workbench.views.figures.fleet import fleet_savings
@@ -33,7 +32,6 @@ from workbench.views.figures.memory import (
 from workbench.views.figures.paths import latency, model_checks, path_costs, share_curve, slow_fast
 from workbench.views.figures.pins import (
     clusters,
-    duration,
     lifetimes,
     pfn_heat,
     pins_over_time,

@@ -29,9 +29,6 @@ DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "triangle-down")
 PART = "part:"  # prefix of the columns that hold a design's parts, in bytes
 PNG_WIDTH = 900  # pixels; a code host shows notebooks about that wide
-_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
-
-
 def inert(text: object) -> str:
     """Text that neither HTML nor plotly's own markup can act on.
 
@@ -41,29 +38,6 @@ def inert(text: object) -> str:
     '&lt;b&gt;x&lt;/b&gt;'
     """
     return html.escape(printable(str(text)), quote=True)
-
-
-def unit(largest_bytes: float) -> tuple[int, str]:
-    """The unit whose axis shows this many bytes with one to four digits before the point.
-
-    Examples
-    --------
-    >>> unit(3 * 2**30)
-    (1073741824, 'GiB')
-    """
-    return next((scale, name) for scale, name in _UNITS if largest_bytes >= scale or scale == 1)
-
-
-def size(nr_bytes: int) -> str:
-    """Bytes for people, rounded: ``"1.5 GiB"``; exact where it says bytes.
-
-    Examples
-    --------
-    >>> size(1536), size(1 << 40), size(80)
-    ('1.5 KiB', '1 TiB', '80 bytes')
-    """
-    scale, name = unit(abs(nr_bytes))
-    return f"{nr_bytes / scale:.4g} {name}"
 
 
 @functools.cache

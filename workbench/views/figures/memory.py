@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from workbench.model.units import size, unit
 from workbench.views.figures._base import (
     COLOURS,
     DASHES,
@@ -20,9 +21,7 @@ from workbench.views.figures._base import (
     parts_of,
     powers_of_two,
     rows_of,
-    size,
     style_of,
-    unit,
 )
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from workbench.model.units import size
 from workbench.views.figures._base import (
     COLOURS,
     DASHES,
@@ -14,7 +15,6 @@ from workbench.views.figures._base import (
     inert,
     powers_of_two,
     rows_of,
-    size,
     style_of,
     wrapped,
 )

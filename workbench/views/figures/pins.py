@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from workbench.model.units import duration, size, unit
 from workbench.views.figures._base import (
     COLOURS,
     DASHES,
@@ -19,9 +20,7 @@ from workbench.views.figures._base import (
     panels,
     powers_of_two,
     rows_of,
-    size,
     style_of,
-    unit,
     wrapped,
 )
 
@@ -33,19 +32,6 @@ if TYPE_CHECKING:
 
 #: How a trace's numbers were made, for the hover text.
 RECORDED = "counted exactly from the recorded events"
-_NS = ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
-
-
-def duration(ns: float) -> str:
-    """Nanoseconds for people.
-
-    Examples
-    --------
-    >>> duration(917_504), duration(0), duration(2.5e9)
-    ('918 us', '0 ns', '2.5 s')
-    """
-    scale, name = next((scale, name) for scale, name in _NS if abs(ns) >= scale or scale == 1)
-    return f"{ns / scale:.3g} {name}"
 
 
 def ratio(value: float) -> str:

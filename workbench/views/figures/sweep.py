@@ -5,17 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from workbench.views.figures._base import (
-    COLOURS,
-    GREY,
-    dressed,
-    inert,
-    nothing,
-    rows_of,
-    size,
-    style_of,
-    unit,
-)
+from workbench.model.units import size, unit
+from workbench.views.figures._base import COLOURS, GREY, dressed, inert, nothing, rows_of, style_of
 
 if TYPE_CHECKING:
     import pandas as pd

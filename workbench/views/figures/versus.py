@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from workbench.views.figures._base import COLOURS, dressed, inert, rows_of, size, style_of, wrapped
+from workbench.model.units import size
+from workbench.views.figures._base import COLOURS, dressed, inert, rows_of, style_of, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd

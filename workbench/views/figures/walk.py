@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workbench.views.figures._base import COLOURS, GREY, MARKERS, axes, dressed, inert, panels, rows_of, size
+from workbench.model.units import size
+from workbench.views.figures._base import COLOURS, GREY, MARKERS, axes, dressed, inert, panels, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd

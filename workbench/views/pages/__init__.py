@@ -9,6 +9,7 @@ Controls need a kernel, so pages show figures instead of them and say where the 
 the output folder is complete: it is written beside it and takes its place in one step.
 """
 
+from workbench.views._words import answer, contents, question, title
 from workbench.views.pages._run import (
     PLOTLY,
     WIDGET,
@@ -23,7 +24,7 @@ from workbench.views.pages._run import (
     runs,
     text_of,
 )
-from workbench.views.pages._site import answer, contents, page, provenance, publish, question, site, title
+from workbench.views.pages._site import page, provenance, publish, site
 
 __all__ = [
     "PLOTLY",

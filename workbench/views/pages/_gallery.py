@@ -1,8 +1,8 @@
-"""The README's gallery: one stored figure of each notebook, so that what is shown is what was computed.
+"""The gallery page: one stored figure of each notebook, so that what is shown is what was computed.
 
 ``workbench render --gallery`` takes the picture that a notebook stores (the first of a cell with
 the tag ``gallery``, else the first of all), makes it small, writes it to ``docs/gallery/``, and writes the
-README's section between its two marks. It runs no notebook and needs no browser and no network.
+section of ``docs/gallery.md`` between its two marks. It runs no notebook and needs no browser and no network.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 
 from workbench.model.errors import InputError
 from workbench.views import _png as png
+from workbench.views._words import question, title
 from workbench.views.pages._run import PLOTLY, notebooks, read, write
-from workbench.views.pages._words import question, title
 
 TAG = "gallery"
 FOLDER = Path("docs/gallery")
-MAX_BYTES = 60_000  # of one picture; chosen: a README with a dozen loads at once
+PAGE = Path("docs/gallery.md")
+MAX_BYTES = 60_000  # of one picture; chosen: a page with a dozen loads at once
 BEGIN, END = "<!-- gallery: written by `make gallery` -->", "<!-- end of the gallery -->"
 
 
@@ -47,12 +48,12 @@ def entries(root: Path) -> Iterator[tuple[Path, Any, bytes]]:
 
 
 def section(root: Path) -> str:
-    """The README's section: two notebooks to a row, picture over question."""
+    """The page's section: two notebooks to a row, picture over question."""
     cells = []
     for path, notebook, _ in entries(root):
         head, asks = (_escaped(text(notebook)) for text in (title, question))
-        link = f"notebooks/{path.name}"
-        cells.append(f"[![{head}]({FOLDER}/{path.stem}.png)]({link})<br>**[{head}]({link})** {asks}")
+        link = f"../notebooks/{path.name}"
+        cells.append(f"[![{head}]({FOLDER.name}/{path.stem}.png)]({link})<br>**[{head}]({link})** {asks}")
     rows = [f"| {left} | {right} |" for left, right in zip(cells[::2], [*cells[1::2], ""], strict=False)]
     return "\n".join([BEGIN, "| | |", "|---|---|", *rows, END])
 
@@ -61,12 +62,12 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\\[\]|<>*_])", r"\\\1", text)
 
 
-def with_section(readme: str, new: str) -> str:
-    """The README with its section replaced; an InputError if it has no such section."""
-    before, begin, rest = readme.partition(BEGIN)
+def with_section(page: str, new: str) -> str:
+    """The page with its section replaced; an InputError if it has no such section."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise InputError(f"has no section between {BEGIN} and {END}", file="README.md")
+        raise InputError(f"has no section between {BEGIN} and {END}", file=PAGE)
     return before + new + after
 
 
@@ -83,9 +84,9 @@ def shrunk(picture: bytes) -> bytes:
 
 
 def build(root: Path) -> list[Path]:
-    """Write the pictures and the README's section, remove pictures of no notebook; return the pictures."""
-    readme = root / "README.md"
-    text = with_section(readme.read_text(encoding="utf-8"), section(root))
+    """Write the pictures and the page's section, remove pictures of no notebook; return the pictures."""
+    page = root / PAGE
+    text = with_section(page.read_text(encoding="utf-8"), section(root))
     pictures = {root / FOLDER / f"{path.stem}.png": found for path, _, found in entries(root)}
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
     for path, found in pictures.items():
@@ -93,12 +94,12 @@ def build(root: Path) -> list[Path]:
             write(path, shrunk(found))
     for path in set((root / FOLDER).glob("*.png")) - set(pictures):
         path.unlink()
-    write(readme, text)
+    write(page, text)
     return sorted(pictures)
 
 
 def stale(root: Path) -> list[str]:
-    """What no longer agrees between notebooks, pictures and README; nothing if all do."""
+    """What no longer agrees between notebooks, pictures and page; nothing if all do."""
     wrong = []
     known = {root / FOLDER / f"{path.stem}.png": found for path, _, found in entries(root)}
     for path, found in known.items():
@@ -109,6 +110,6 @@ def stale(root: Path) -> list[str]:
         elif path.stat().st_size > MAX_BYTES:
             wrong.append(f"{path.name}: more than {MAX_BYTES} bytes")
     wrong += [f"{path.name}: of no notebook" for path in sorted(set((root / FOLDER).glob("*")) - set(known))]
-    if section(root) not in (root / "README.md").read_text(encoding="utf-8"):
-        wrong.append("README.md: the section differs")
+    if section(root) not in (root / PAGE).read_text(encoding="utf-8"):
+        wrong.append(f"{PAGE}: the section differs")
     return wrong

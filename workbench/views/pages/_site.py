@@ -28,10 +28,10 @@ from workbench.model.errors import InputError
 from workbench.studies.provenance import provenance as stated
 from workbench.views import _png as png
 from workbench.views._assets import packed, plotly_text, template
+from workbench.views._words import _plain, answer, question, title
 from workbench.views.pages import _explorers as explorers
 from workbench.views.pages import _gallery as gallery
-from workbench.views.pages._run import JOBS, PLOTLY, Run, notebooks, read, runs
-from workbench.views.pages._words import _plain, answer, question, title
+from workbench.views.pages._run import JOBS, PLOTLY, Run, runs
 
 MAX_BYTES = 4_000_000  # a page is small enough to mail; chosen
 _LEAD = 420  # characters of an answer that the index shows at once; chosen
@@ -104,13 +104,6 @@ def _clear(folder: Path) -> None:
         pid = left.name.split(".")[-2]
         if pid.isdigit() and not Path("/proc", pid).exists():
             shutil.rmtree(left, ignore_errors=True)
-
-
-def contents(folder: str | Path = ".") -> str:
-    """A Markdown table of the notebooks in a folder: what each asks. For notebook 00."""
-    rows = [(path, read(path)) for path in notebooks(Path(folder))]
-    lines = [f"| [{path.stem}]({path.name}) | {question(notebook)} |" for path, notebook in rows]
-    return "\n".join(["| notebook | question |", "|---|---|", *lines])
 
 
 def entry(path: Path, notebook: Any) -> dict[str, str]:

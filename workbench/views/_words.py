@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 
@@ -43,3 +44,13 @@ def _plain(text: str) -> str:
 
 def _markdown(notebook: Any) -> str:
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def contents(folder: str | Path = ".") -> str:
+    """A Markdown table of the notebooks in a folder: what each asks. For notebook 00."""
+    import nbformat
+
+    paths = sorted(Path(folder).glob("*.ipynb"))
+    rows = [(path, nbformat.read(path, as_version=4)) for path in paths]
+    lines = [f"| [{path.stem}]({path.name}) | {question(notebook)} |" for path, notebook in rows]
+    return "\n".join(["| notebook | question |", "|---|---|", *lines])
