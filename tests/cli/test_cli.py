@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from workbench import cli
 from workbench.cli import main
 from workbench.model.files import data_dir
 
@@ -145,6 +146,36 @@ def test_overhead_draws_pinned_folios_from_a_capture(capsys):
 )
 def test_what_cannot_be_used_is_one_line_and_status_2(capsys, args):
     refused(capsys, *args)
+
+
+@pytest.mark.parametrize("args", [("struct", "--python"), ("verify", "maple", "x"), ("pfnmap", "xarray"),
+                                  ("argue",), ("measure",), ("share",)])  # fmt: skip
+def test_a_wrong_command_line_says_its_command(capsys, args):
+    err = refused(capsys, *args)
+    assert err.startswith(f"workbench {args[0]}: ")
+    assert "[--version]" not in err
+
+
+def test_a_command_is_one_file(capsys, tmp_path, monkeypatch):
+    (tmp_path / "hello.py").write_text(
+        "from workbench.cli._command import Command\n"
+        "COMMAND = Command(wing='model', about='says hello', example='workbench hello',\n"
+        "                  arguments=lambda sub: sub.add_argument('who'),\n"
+        "                  run=lambda args: ({'who': args.who}, lambda: f'hello, {args.who}', 0))\n"
+    )
+    (tmp_path / "no_command.py").write_text("X = 1\n")
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    for name in ("hello", "no_command"):
+        monkeypatch.delitem(sys.modules, f"workbench.cli.{name}", raising=False)
+    try:
+        assert answer(capsys, "hello", "mm") == {"who": "mm"}
+        assert run(capsys, "hello", "mm")[:2] == (0, "hello, mm\n")
+        assert "hello       says hello" in cli._parser().format_help()
+        assert "no_command" not in cli._commands()
+    finally:
+        for name in ("hello", "no_command"):
+            sys.modules.pop(f"workbench.cli.{name}", None)
+            vars(cli).pop(name, None)
 
 
 def test_hostile_names_are_inert_in_messages(capsys, tmp_path):

@@ -33,7 +33,8 @@ class _Parser(argparse.ArgumentParser):
 def _commands() -> dict[str, Command]:
     """Every command by name: each file here that has a COMMAND."""
     names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
-    return {name: importlib.import_module(f"{__name__}.{name}").COMMAND for name in names}
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: module.COMMAND for name, module in modules.items() if hasattr(module, "COMMAND")}
 
 
 def _listed(commands: dict[str, Command]) -> str:
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
     subs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser,
-                                 help=argparse.SUPPRESS)
+                                 prog="workbench", help=argparse.SUPPRESS)
     for name, command in commands.items():
         sub = subs.add_parser(
             name,

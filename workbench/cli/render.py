@@ -18,7 +18,7 @@ def _arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--notebooks", type=Path,
                      help="folder with the notebooks (default: notebooks, and pages of the explorers)")
     sub.add_argument("--out", type=Path, default=Path("site"), help="folder to write (default: site)")
-    sub.add_argument("--jobs", type=int, help="notebooks to run at a time (default: one a CPU)")
+    sub.add_argument("--jobs", type=int, help="notebooks to run at a time (default: 2)")
     sub.add_argument("--in-place", action="store_true", help="execute and normalise the notebooks themselves")
     sub.add_argument("--gallery", action="store_true",
                      help="write docs/gallery and its page from the stored notebooks")

@@ -27,10 +27,9 @@ def _run(args: argparse.Namespace) -> Answer:
     from workbench.model.kernel.config import KernelConfig
     from workbench.model.kernel.structs import Struct
 
+    _check(args)
     kernel = KernelConfig.preset(args.kernel or "x86-64")
     if args.c is not None:
-        if args.btf:
-            raise InputError("--c and --btf: give one source of layouts")
         text = sys.stdin.read() if args.c == "-" else _read_text(args.c)
         try:
             found = Struct.from_c(
@@ -38,8 +37,6 @@ def _run(args: argparse.Namespace) -> Answer:
             )
         except InputError as error:
             raise InputError(str(error), file=None if args.c == "-" else args.c) from None
-    elif not args.struct:
-        raise InputError("name a struct, or give C source with --c FILE")
     elif args.btf:
         found = Struct.from_btf(args.struct, args.btf)
     else:
@@ -47,6 +44,13 @@ def _run(args: argparse.Namespace) -> Answer:
     for warning in found.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
     return found.to_dict(), found.pahole, 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.c is not None and args.btf:
+        raise InputError("--c and --btf: give one source of layouts")
+    if args.c is None and not args.struct:
+        raise InputError("name a struct, or give C source with --c FILE")
 
 
 def _read_text(path: str) -> str:
@@ -58,6 +62,7 @@ def _read_text(path: str) -> str:
 
 
 def _python(args: argparse.Namespace) -> str:
+    _check(args)
     given = {"kernel": args.kernel or "x86-64"}
     if args.c is not None:
         text = "sys.stdin.read()" if args.c == "-" else f"Path({args.c!r}).read_text()"
