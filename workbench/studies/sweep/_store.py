@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +23,7 @@ def description(spec: Spec) -> dict[str, Any]:
         "format": FORMAT,
         "workbench": __version__,
         "source": source_sha256(),
-        "spec_sha256": spec.sha256(),
+        "spec_sha256": hashlib.sha256(json.dumps(spec.to_dict()).encode()).hexdigest(),
         "points": spec.nr_points,
         "seed": spec.seed,
         "spec": spec.to_dict(),
