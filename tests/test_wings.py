@@ -19,7 +19,8 @@ WINGS = {
     "capture": [],
     "model": ["errors", "files", "kernel", "memory", "pfnmaps", "designs", "scenario"],
     "evidence": ["_jit", "lookups", "pins", "typesafety"],
-    "studies": ["provenance", "calls", "times", "versus", "walk", "sweep", "fleet", "claims", "argument"],
+    "studies": ["provenance", "calls", "times", "versus", "walk", "_engines", "_store", "sweep", "fleet",
+                "claims", "argument"],
     "views": ["_png", "_assets", "figures", "explorers", "pages"],
     "cli": [],
 }

@@ -115,6 +115,7 @@ def page_mix(capture: Capture, machine: Machine) -> tuple[PageMix | None, str]:
 
 def facts_of(capture: Capture, machine: Machine, mix: PageMix | None) -> dict[str, Any]:
     """A capture's columns; COLUMNS in ``table`` says what each is."""
+    manifest = capture.text("manifest.json") if "manifest.json" in capture else None
     kernel, counter = machine.kernel, sum(machine.counter) if machine.counter else None
     version = re.match(r"\d+\.\d+", capture.release or "")
     pages = {
@@ -122,7 +123,7 @@ def facts_of(capture: Capture, machine: Machine, mix: PageMix | None) -> dict[st
         for kind, orders in (mix.folios if mix else {}).items()
     }
     return {
-        "generated": is_generated(capture),
+        "generated": '"generated": true' in (manifest or ""),
         "release": capture.release,
         "arch": kernel.arch,
         "page_size": kernel.page_size,
@@ -137,11 +138,6 @@ def facts_of(capture: Capture, machine: Machine, mix: PageMix | None) -> dict[st
         "nr_folios": mix.nr_folios(*mix.folios) if mix else None,
         **{f"pages:{kind}": pages.get(kind, 0) if mix else None for kind in TYPES if kind != "nopage"},
     }
-
-
-def is_generated(capture: Capture) -> bool:
-    """Whether its manifest says that it was generated."""
-    return "manifest.json" in capture and '"generated": true' in (capture.text("manifest.json") or "")
 
 
 def size_class(ram_bytes: int) -> str:

@@ -22,37 +22,33 @@ memory: at most 95 MB in each of the former, 170 MB in the latter. A real captur
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
 from workbench.model.errors import InputError
+from workbench.studies import _store as store
+from workbench.studies._engines import check, nr_cpus, source_sha256
 from workbench.studies.fleet import _engines as engines
 from workbench.studies.fleet._answers import Options
 from workbench.studies.fleet._captures import Found, find
 from workbench.studies.fleet._engines import Batch
 from workbench.studies.fleet._guard import LIMIT_S
-from workbench.studies.sweep import _store as store
-from workbench.studies.sweep._engines import source_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "page-fleet/1"
-KEY = b"page_fleet"  # of the Parquet file's metadata
 MIN_BATCH, MAX_BATCHES = 32, 10_000
 MAX_ROWS = 10_000_000  # of a DataFrame; assumed: some GB. A file may have more.
 QUANTILES = {"min": 0.0, "p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 GROUPS = ("kernel", "size", "page_mix")
-_COUNTS = ("captures", "failed", "again")
 Progress = Callable[[int, int], None]
 
 
@@ -116,10 +112,7 @@ def fleet(
         ``.attrs["fleet"]`` is what ``Done.to_dict()`` gives.
     """
     options = Options(designs, pfn_map, pinned, run_pages)
-    if engine not in ("in-process", "processes") and ":" not in engine and engine != "local":
-        raise InputError(f"engine {engine!r} is none of in-process, processes, local, tcp://HOST:PORT")
-    if workers is not None and (isinstance(workers, bool) or not 1 <= workers <= 1024):
-        raise InputError(f"{workers!r} workers, not from 1 to 1024")
+    check(engine, workers)
     start = time.perf_counter()
     found = find(where) if isinstance(where, str | os.PathLike) else list(where)
     if engine != "in-process" and any(one.where.startswith("memory:") for one in found):
@@ -133,7 +126,7 @@ def fleet(
         if engine == "in-process":
             rows = engines.in_process(left, options)
         elif engine == "processes":
-            nr = min(workers or engines.nr_cpus(), max(1, len(batches)))
+            nr = min(workers or nr_cpus(), max(1, len(batches)))
             rows = engines.processes(left, options, nr, limit_s)
         else:
             rows = engines.dask(left, options, engine, limit_s)
@@ -157,7 +150,8 @@ def fleet(
         resumed = set(parts.done)
         for nr, content in results(resumed):
             parts.add(nr, content)
-        failed = parts.finish()
+        failed = _failed(parts.tables())
+        parts.finish(store.union(parts.schemas()))
     nr_resumed = sum(len(batches[nr].captures) for nr in resumed)
     return Done(len(found), failed, time.perf_counter() - start, engine, nr_resumed, os.fspath(out))
 
@@ -174,7 +168,7 @@ def _frame(tables: list[Any], nr: int, start: float, engine: str) -> pd.DataFram
     return frame
 
 
-def _failed(tables: Sequence[Any]) -> list[dict[str, str]]:
+def _failed(tables: Iterable[Any]) -> list[dict[str, str]]:
     import pyarrow.compute as pc
 
     rows = [
@@ -189,12 +183,12 @@ def _failed(tables: Sequence[Any]) -> list[dict[str, str]]:
 # -- on disk ------------------------------------------------------------------------------------------------
 
 
-class _Parts:
-    """Batches as files beside the Parquet file while a fleet runs, held by one process at a time."""
+class _Parts(store.Parts):
+    """The parts of one fleet."""
+
+    what, file, key = "fleet", "fleet.json", b"page_fleet"
 
     def __init__(self, out: Path, options: Options, batches: Sequence[Batch]):
-        self.out, self.folder = out, out.with_name(out.name + ".parts")
-        self.batches = batches
         listing = hashlib.sha256()
         for batch in batches:
             for one in batch.captures:
@@ -202,7 +196,7 @@ class _Parts:
                     "\0".join((one.name, one.path, one.where, one.stamp, "")).encode("utf-8", "replace")
                 )
             listing.update(b"\n")
-        self.about = {
+        about = {
             "format": FORMAT,
             "workbench": __version__,
             "source": source_sha256(),
@@ -210,98 +204,25 @@ class _Parts:
             "captures": sum(len(b.captures) for b in batches),
             "listing_sha256": listing.hexdigest(),
         }
-        self.done: set[int] = set()
+        super().__init__(out, about)
+        self.batches = batches
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Make the folder, or take over what an interrupted run of the same fleet left."""
-        if not self.out.parent.is_dir():
-            raise InputError("there is no such folder", file=self.out.parent)
-        if self.out.exists() and not self.out.is_file():
-            raise InputError("is in the way: not a file", file=self.out)
-        about = self.folder / "fleet.json"
-        if self.folder.exists() and not about.is_file() and (not self.folder.is_dir() or self._names()):
-            raise InputError("is in the way: it holds no parts of a fleet", file=self.folder)
-        self.folder.mkdir(exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError("another process is writing it now", file=self.out) from None
-            self._take_over(about)
-            yield
+    @property
+    def nr_batches(self) -> int:
+        """Of the whole fleet."""
+        return len(self.batches)
 
-    def _names(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir()} - {"lock", "fleet.json.new"}
-
-    def _take_over(self, about: Path) -> None:
+    def is_same(self, found: bytes) -> bool:
+        """Whether they are of these captures, this question and this workbench."""
         try:
-            same = json.loads(about.read_bytes()) == self.about
-        except (OSError, ValueError):
-            same = False
-        for path in self.folder.glob("*.arrow"):
-            if same and path.stem.isdecimal() and self._is_whole(int(path.stem), path):
-                self.done.add(int(path.stem))
-            else:
-                path.unlink()  # of captures or of a question that are no longer these
-        store.write(about, json.dumps(self.about).encode())
-
-    def _is_whole(self, nr: int, path: Path) -> bool:
-        import pyarrow as pa
-
-        try:
-            counts = _counts(_schema(path))
-        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
+            return bool(json.loads(found) == self.about)
+        except ValueError:
             return False
-        return (
-            nr < len(self.batches)
-            and counts["captures"] == len(self.batches[nr].captures)
-            and not counts["again"]
-        )
 
-    def add(self, nr: int, rows: bytes) -> None:
-        """Keep a batch."""
-        store.write(self._path(nr), rows)
-
-    def _path(self, nr: int) -> Path:
-        return self.folder / f"{nr:07d}.arrow"
-
-    def finish(self) -> list[dict[str, str]]:
-        """Write the Parquet file in row groups, put it into place, remove the parts; what failed."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        paths = [self._path(batch.nr) for batch in self.batches]
-        schema = store.union(_schema(path) for path in paths)
-        schema = schema.with_metadata({KEY: json.dumps(self.about).encode()})
-        new = self.out.with_name(self.out.name + ".new")
-        failed: list[dict[str, str]] = []
-        with new.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                waiting: list[Any] = []
-                for path in paths:
-                    table = store.of_bytes(path.read_bytes())
-                    failed += _failed([table])
-                    waiting.append(store.filled(table, schema))
-                    if sum(part.num_rows for part in waiting) >= store.ROWS or path == paths[-1]:
-                        writer.write_table(pa.concat_tables(waiting))
-                        waiting = []
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.out)
-        shutil.rmtree(self.folder)
-        return failed
-
-
-def _schema(path: Path) -> Any:
-    import pyarrow as pa
-
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).schema
-
-
-def _counts(schema: Any) -> dict[str, int]:
-    return {name: int(schema.metadata[name.encode()]) for name in _COUNTS}
+    def is_whole(self, nr: int, table: Any) -> bool:
+        """Whether each capture is there, and none is to be tried again."""
+        counts = table.schema.metadata
+        return int(counts[b"captures"]) == len(self.batches[nr].captures) and not int(counts[b"again"])
 
 
 # -- what it says -------------------------------------------------------------------------------------------
@@ -312,10 +233,8 @@ def read(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    store.about_of(path, _Parts, FORMAT)
     try:
-        found = json.loads(pq.read_schema(path).metadata[KEY])
-        if found["format"] != FORMAT:
-            raise ValueError(f"format {found['format']!r}, not {FORMAT!r}")
         return pq.read_table(path, columns=columns).to_pandas(integer_object_nulls=False)
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise InputError(f"is no table of a fleet: {error}", file=path) from None

@@ -40,6 +40,7 @@ from typing import Any
 
 from workbench.model.memory.pageflags import TYPES
 from workbench.model.scenario import PART
+from workbench.studies._store import to_bytes
 from workbench.studies.fleet._answers import Options, Seen
 
 BYTES = "pages:"
@@ -103,10 +104,7 @@ def rows_of(seen: Sequence[Seen], options: Options) -> bytes:
         "again": str(sum(one.again for one in seen)),
     }
     table = pa.table(columns, schema=schema.with_metadata(counts))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue().to_pybytes())
+    return to_bytes(table)
 
 
 def _rows(seen: Seen, options: Options) -> list[dict[str, Any]]:

@@ -8,9 +8,8 @@ on the seed, the field and the sample's number alone, not on batches, engines or
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -141,11 +140,6 @@ class Spec:
         return math.prod(len(values) for values in self.grid.values()) * self.samples
 
     @property
-    def varied(self) -> list[str]:
-        """The fields that it varies."""
-        return [*self.grid, *self.sampled]
-
-    @property
     def by_arrays(self) -> bool:
         """Whether formulas over arrays answer every point."""
         maps = self.grid.get("pfn_map", self.sampled.get("pfn_map", (self.base.pfn_map,)))
@@ -202,10 +196,6 @@ class Spec:
         how = {self.method: {"samples": self.samples, **sampled}} if self.method else {}
         grid = {name: [_said(value) for value in values] for name, values in self.grid.items()}
         return {"base": base, "grid": grid, **how, "seed": self.seed, "placed": self.placed}
-
-    def sha256(self) -> str:
-        """Of ``to_dict()``."""
-        return hashlib.sha256(json.dumps(self.to_dict()).encode()).hexdigest()
 
 
 def _stream(seed: np.random.SeedSequence, first: int, end: int) -> NDArray[np.float64]:
@@ -265,25 +255,18 @@ def spec(
             axes[name] = _values(name, given)
     nr = math.prod(len(axes[name]) for name in grid) * max(int(samples), 1)
     if nr > MAX_POINTS:
-        raise InputError(f"{nr} points, at most {MAX_POINTS}: {_sizes(grid, axes, samples)}")
+        sizes = [f"{name} {len(axes[name])}" for name in grid] + ([f"samples {samples}"] if samples else [])
+        raise InputError(f"{nr} points, at most {MAX_POINTS}: {' x '.join(sizes)}")
     for name, known in (("design", designs), ("pfn_map", pfnmaps)):
         for value in axes.get(name, (getattr(base, name),)):
             known.get(value)
-    kept = {name: _read_once(axes[name]) if name == "machine" else axes[name] for name in axes}
-    if base.machine == "live" and "machine" not in axes:
+    # The running machine is read now: its memory may change while a sweep runs.
+    if "machine" in axes:
+        axes["machine"] = tuple(Machine.live() if one == "live" else one for one in axes["machine"])
+    elif base.machine == "live":
         base = base.with_(machine=machine_of(base))
-    return Spec(base, {n: kept[n] for n in grid}, {n: kept[n] for n in sampled}, method,
+    return Spec(base, {n: axes[n] for n in grid}, {n: axes[n] for n in sampled}, method,
                 max(int(samples), 1), int(seed), bool(placed))  # fmt: skip
-
-
-def _sizes(grid: Mapping[str, Any], axes: Mapping[str, Any], samples: int) -> str:
-    sizes = [f"{name} {len(axes[name])}" for name in grid] + ([f"samples {samples}"] if samples else [])
-    return " x ".join(sizes)
-
-
-def _read_once(machines: Sequence[Any]) -> tuple[Any, ...]:
-    """The running machine is read now: its memory may change while a sweep runs."""
-    return tuple(Machine.live() if one == "live" else one for one in machines)
 
 
 _TEXT = {"machine": (str, Machine), "kernel": (str, type(None)), "design": (str,), "pfn_map": (str,),

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.model.errors import InputError
 from workbench.model.scenario import Scenario
-from workbench.studies.sweep import _engines as engines
-from workbench.studies.sweep import _store as store
+from workbench.studies import _engines as engines
+from workbench.studies import _store as store
 from workbench.studies.sweep._axes import Spec, spec
+from workbench.studies.sweep._batches import Batch, work
+from workbench.studies.sweep._store import FORMAT, Parts, description, refuse, totals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,10 +115,7 @@ def run(
     batch: int | None = None,
 ) -> pd.DataFrame | Done:
     """The same for a checked specification."""
-    if workers is not None and (isinstance(workers, bool) or not 1 <= workers <= 1024):
-        raise InputError(f"{workers!r} workers, not from 1 to 1024")
-    if engine not in ("in-process", "processes") and ":" not in engine and engine != "local":
-        raise InputError(f"engine {engine!r} is none of in-process, processes, local, tcp://HOST:PORT")
+    engines.check(engine, workers)
     size = batch or (BATCH if what.by_arrays else BATCH_ONE_BY_ONE)
     clock = _Clock(what.nr_points)
     if out is None:
@@ -128,27 +127,28 @@ def run(
             found[nr] = store.of_bytes(rows)
             clock.add(found[nr].num_rows)
         tables = [found.pop(nr) for nr in range(len(found))]
-        counts = store.totals(table.schema for table in tables)
+        counts = totals(table.schema for table in tables)
         frame = _frame(tables)
         frame.attrs["sweep"] = Done(what.nr_points, clock.seconds(), engine, *counts).to_dict()
         clock.end()
         return frame
     path = Path(out)
     if path.exists():
-        about = store.description(what)
-        there = store.read_description(path)
-        store.refuse(there, about, path, "is")
+        there = store.about_of(path, Parts, FORMAT)
+        refuse(there, description(what), path, "is")
         store.clear(path)
         counts = there["vectorised"], there["errors"]
         return Done(what.nr_points, 0.0, engine, *counts, resumed=what.nr_points, out=str(path))
-    with store.Parts(path, what, size).held() as parts:
-        ends = [min((nr + 1) * parts.batch, what.nr_points) - nr * parts.batch for nr in parts.done]
-        resumed = sum(ends)
+    parts = Parts(path, what, size)
+    with parts.held():
+        resumed = sum(parts.size(nr) for nr in parts.done)
         clock.add(resumed)
         for nr, rows in _results(what, engine, workers, parts.batch, set(parts.done), clock):
             parts.add(nr, rows)
-            clock.add(min((nr + 1) * parts.batch, what.nr_points) - nr * parts.batch)
-        counts = parts.finish()
+            clock.add(parts.size(nr))
+        schemas = parts.schemas()
+        counts = totals(schemas)
+        parts.finish(store.union(schemas), vectorised=counts[0], errors=counts[1])
     clock.end()
     return Done(what.nr_points, clock.seconds(), engine, *counts, resumed=resumed, out=str(path))
 
@@ -160,19 +160,19 @@ def _results(
     if len(done) * size >= what.nr_points:
         return iter(())
     if engine == "in-process":
-        return engines.in_process(batches)
+        return engines.in_process(work, batches)
     if engine == "processes":
-        return engines.processes(batches, workers, started=clock.start)
-    return engines.dask(batches, engine, workers, started=clock.start)
+        return engines.processes(work, batches, workers, started=clock.start)
+    return engines.dask(work, batches, engine, workers, started=clock.start)
 
 
-def _batches(what: Spec, size: int, done: set[int]) -> Iterator[engines.Batch]:
+def _batches(what: Spec, size: int, done: set[int]) -> Iterator[Batch]:
     for nr in range(-(-what.nr_points // size)):
         if nr in done:
             continue
         first, end = nr * size, min((nr + 1) * size, what.nr_points)
         columns = what if what.is_small else what.columns(first, end)
-        yield engines.Batch(nr, first, end - first, what.base, columns, what.seed if what.placed else None)
+        yield Batch(nr, first, end - first, what.base, columns, what.seed if what.placed else None)
 
 
 def _frame(tables: list[Any]) -> pd.DataFrame:
@@ -192,7 +192,7 @@ def read(path: str | os.PathLike[str]) -> pd.DataFrame:
     """The table of a finished sweep; ``.attrs["sweep"]`` is what the file says of itself."""
     import pyarrow.parquet as pq
 
-    about = store.read_description(path)
+    about = store.about_of(path, Parts, FORMAT)
     frame = _frame([pq.read_table(path)])
     frame.attrs["sweep"] = about
     return frame

@@ -1,8 +1,6 @@
 """Where batches are evaluated: here, in other processes, or by a Dask cluster. The results are the same bits.
 
-A batch is points that take 0.1 to 1 s, so that what an engine adds to each (a Dask task about 2 ms) does not
-count. Where it is evaluated its numbers are drawn as well, which are the same anywhere; only those of a Latin
-hypercube, and long lists, are sent.
+A batch is anything that has a number ``nr``; ``work(batch)`` gives its rows as an Arrow file.
 """
 
 from __future__ import annotations
@@ -16,10 +14,9 @@ import platform
 import socket
 import sys
 import types
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,108 +26,18 @@ import numpy as np
 import workbench
 from workbench import __version__
 from workbench.model.errors import InputError
-from workbench.model.memory.population import Population
-from workbench.model.scenario import Scenario, machine_of
-from workbench.model.scenario.batch import Choice, Column, Rows, Shares, evaluate_all, scenario_at
-from workbench.model.scenario.footprints import PART, nr_pages_of
-from workbench.studies.sweep._axes import Spec
 
 CONNECT_S = 5.0  # until a scheduler that does not answer is given up; assumed
+Results = Generator[tuple[int, bytes], None, None]  # a batch's number and its rows, as they are done
+Work = Callable[[Any], bytes]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Points in sequence, ready to evaluate anywhere."""
-
-    nr: int
-    first: int
-    size: int
-    base: Scenario
-    columns: Mapping[str, Column] | Spec  # a specification, where it is smaller: it has the same columns
-    seed: int | None = None  # of exact placements; None: expectations
-
-    def drawn(self) -> Batch:
-        """The same, with columns."""
-        if isinstance(self.columns, Spec):
-            return replace(self, columns=self.columns.columns(self.first, self.first + self.size))
-        return self
-
-
-def work(batch: Batch) -> bytes:
-    """Evaluate a batch: its rows as an Arrow file, whose metadata count what went which way."""
-    import pyarrow as pa
-
-    batch = batch.drawn()
-    columns = batch.columns
-    assert not isinstance(columns, Spec)
-    placed = batch.seed is not None
-    rows = _placed(batch, columns) if placed else evaluate_all(batch.base, columns, batch.size)
-    table = _table(batch, columns, rows)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def _placed(batch: Batch, columns: Mapping[str, Column]) -> Rows:
-    """Each point with one exact placement of its pinned pages, drawn from the point's own seed."""
-    parts: list[Rows] = []
-    for at in range(batch.size):
-        own = {name: column[at : at + 1] for name, column in columns.items()}
-        base = batch.base
-        with contextlib.suppress(InputError, OSError):  # evaluate_all() says it again, in its row
-            scenario = scenario_at(batch.base, columns, at)
-            machine = machine_of(scenario)
-            nr = nr_pages_of(scenario.nr_pinned, machine.nr_pages_ram)
-            scatter = Population(nr, scenario.run_pages, scenario.folio_order).scatter(machine)
-            seed = np.random.SeedSequence(batch.seed, spawn_key=(0, batch.first + at))
-            base = batch.base.with_(pinned=scatter.draw(seed))
-        parts.append(evaluate_all(base, own, 1))
-    names = dict.fromkeys(name for part in parts for name in part.parts)
-    zero = np.zeros(1, np.int64)
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("total_bytes", "bytes_per_page", "percent_of_ram", "exact", "nr_pinned",
-                     "nr_device_used", "notes", "error")
-    }  # fmt: skip
-    every = {name: np.concatenate([part.parts.get(name, zero) for part in parts]) for name in names}
-    return Rows(parts=every, vectorised=0, **joined)
-
-
-def _table(batch: Batch, columns: Mapping[str, Column], rows: Rows) -> Any:
-    import pyarrow as pa
-
-    failed = rows.error != ""
-    mask = failed if failed.any() else None
-    found: dict[str, Any] = {"point": pa.array(np.arange(batch.first, batch.first + batch.size))}
-    for name, column in columns.items():
-        if name in ("nr_pinned", "nr_device_used"):
-            found[name] = pa.array(getattr(rows, name), mask=mask)
-            if isinstance(column, Shares):
-                found[f"{name}_percent"] = pa.array(column.percent)
-        elif isinstance(column, Choice):
-            values = [one if isinstance(one, str | int | None) else one.name for one in column.values]
-            kind = pa.bool_() if name == "describe_device" else pa.int64() if _ints(values) else pa.string()
-            found[name] = pa.array(values, kind).take(pa.array(column.codes))
-        else:
-            found[name] = pa.array(column)
-    found["total_bytes"] = pa.array(rows.total_bytes, mask=mask)
-    found["bytes_per_page"] = pa.array(rows.bytes_per_page, mask=mask)
-    found["percent_of_ram"] = pa.array(rows.percent_of_ram, mask=mask)
-    found["exact"] = pa.array(rows.exact, mask=mask)
-    found["notes"] = pa.array(rows.notes, pa.string())
-    found["error"] = pa.array(rows.error, pa.string(), mask=~failed)
-    for name, part in rows.parts.items():
-        found[PART + name] = pa.array(part, mask=mask)
-    counts = {"vectorised": str(rows.vectorised), "errors": str(int(failed.sum()))}
-    return pa.table(found).replace_schema_metadata(counts)
-
-
-def _ints(values: Any) -> bool:
-    return all(isinstance(value, int) for value in values)
-
-
-# -- the engines --------------------------------------------------------------------------------------------
+def check(engine: str, workers: int | None) -> None:
+    """An InputError unless there is such an engine, and so many workers."""
+    if workers is not None and (isinstance(workers, bool) or not 1 <= workers <= 1024):
+        raise InputError(f"{workers!r} workers, not from 1 to 1024")
+    if engine not in ("in-process", "processes") and ":" not in engine and engine != "local":
+        raise InputError(f"engine {engine!r} is none of in-process, processes, local, tcp://HOST:PORT")
 
 
 @contextlib.contextmanager
@@ -144,46 +51,49 @@ def no_main() -> Iterator[None]:
         sys.modules["__main__"] = kept
 
 
-def in_process(batches: Iterator[Batch]) -> Iterator[tuple[int, bytes]]:
+def nr_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_process(work: Work, batches: Iterable[Any]) -> Results:
     """One after the other, here."""
     for batch in batches:
         yield batch.nr, work(batch)
 
 
-def processes(
-    batches: Iterator[Batch], workers: int | None = None, started: Any = None
-) -> Iterator[tuple[int, bytes]]:
-    """In processes of this machine, as many as it has CPUs; in the order in which they are done."""
+def in_pool(pool: Executor, work: Work, batches: Iterable[Any], workers: int) -> Results:
+    """By the workers of a pool, two batches waiting for each."""
+    running: dict[Future[bytes], int] = {}
+
+    def done() -> Iterator[tuple[int, bytes]]:
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future.result()
+
+    for batch in batches:
+        running[pool.submit(work, batch)] = batch.nr
+        if len(running) >= 2 * workers:
+            yield from done()
+    while running:
+        yield from done()
+
+
+def processes(work: Work, batches: Iterable[Any], workers: int | None = None, started: Any = None) -> Results:
+    """In processes of this machine, as many as it has CPUs."""
     import multiprocessing
 
-    nr = workers or _nr_cpus()
+    nr = workers or nr_cpus()
     pool = ProcessPoolExecutor(nr, mp_context=multiprocessing.get_context("spawn"))
     try:
         with no_main():
             pool.submit(source_sha256).result()  # all of them start with the first task, and import
         if started:
             started()
-        running: dict[Future[bytes], int] = {}
-        for batch in batches:
-            running[pool.submit(work, batch)] = batch.nr
-            if len(running) >= 2 * nr:
-                yield from _done(running)
-        while running:
-            yield from _done(running)
+        yield from in_pool(pool, work, batches, nr)
     except BrokenProcessPool as error:
         raise InputError(f"a worker process ended by itself: {error}; is there enough memory?") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _nr_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _done(running: dict[Future[bytes], int]) -> Iterator[tuple[int, bytes]]:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        yield running.pop(future), future.result()
 
 
 @contextlib.contextmanager
@@ -199,7 +109,7 @@ def dask_client(address: str, workers: int | None = None) -> Iterator[Any]:
     with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_S}), _silent("distributed", "tornado"):
         try:
             if address == "local" or address.startswith("local:"):
-                nr = _nr_workers(address) or workers or _nr_cpus()
+                nr = _nr_workers(address) or workers or nr_cpus()
                 with no_main():
                     cluster = LocalCluster(n_workers=nr, threads_per_worker=1, processes=True,
                                            dashboard_address=None, silence_logs=50)  # fmt: skip
@@ -267,9 +177,10 @@ def _reachable(address: str) -> None:
 
 
 def dask(
-    batches: Iterator[Batch], address: str, workers: int | None = None, started: Any = None
-) -> Iterator[tuple[int, bytes]]:
-    """By the workers of a Dask scheduler, in the order in which they are done."""
+    work: Work, batches: Iterable[Any], address: str, workers: int | None = None, started: Any = None,
+    ended: Callable[[], None] | None = None,
+) -> Results:  # fmt: skip
+    """By the workers of a Dask scheduler; each calls ``ended`` when there is nothing more to do."""
     from distributed import as_completed
 
     with dask_client(address, workers) as client:
@@ -289,6 +200,10 @@ def dask(
                 yield _next(waiting, numbers, address)
         except OSError as error:
             raise InputError(f"scheduler {address} is lost: {error}") from None
+        finally:
+            if ended:
+                with contextlib.suppress(Exception):
+                    client.run(ended)
 
 
 def _next(waiting: Any, numbers: dict[str, int], address: str) -> tuple[int, bytes]:
@@ -298,9 +213,9 @@ def _next(waiting: Any, numbers: dict[str, int], address: str) -> tuple[int, byt
     future = next(waiting)
     try:
         found = future.result()
-    except (CancelledError, KilledWorker):
-        raise InputError(f"scheduler {address}: it or a worker was lost, and a batch with it; the same sweep "
-                         "with the same output file goes on from there") from None  # fmt: skip
+    except (CancelledError, KilledWorker) as error:
+        raise InputError(f"scheduler {address}: it or a worker was lost, and a batch with it ({error}); the "
+                         "same again with the same output file goes on from there") from None  # fmt: skip
     future.release()
     return numbers.pop(future.key), found
 
