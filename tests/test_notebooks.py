@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import statistics
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import workbench
 from workbench.views import pages as render
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -54,6 +56,24 @@ def test_it_is_thin_and_opens_with_its_question(path):
     lines = [len(cell.source.splitlines()) for cell in book.cells if cell.cell_type == "code"]
     assert statistics.median(lines) <= 3
     assert render.title(book) != "Untitled" and "?" in render.title(book) + render.question(book)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=ids)
+def test_its_cells_are_small_and_import_from_the_front_door_alone(path):
+    for cell in render.read(path).cells:
+        if cell.cell_type != "code":
+            continue
+        lines = cell.source.splitlines()
+        assert len(lines) <= 12 and max(map(len, lines), default=0) <= 110, cell.source
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "workbench":
+                assert node.module == "workbench"
+                assert {alias.name for alias in node.names} <= set(workbench.__all__)
+
+
+def test_the_front_door_is_short():
+    assert len(workbench.__all__) <= 18
+    assert all(getattr(workbench, name) is not None for name in workbench.__all__)
 
 
 @pytest.mark.parametrize("path", RERUN, ids=ids)
