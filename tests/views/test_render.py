@@ -541,7 +541,7 @@ def test_a_notebook_without_a_picture_fails_the_gallery_by_name(tmp_path, monkey
     before = (tmp_path / gallery.PAGE).read_bytes()
     assert main(["render", "--gallery"]) == 2
     assert "04_new.ipynb: stores no picture" in capsys.readouterr().err
-    assert (tmp_path / gallery.PAGE).read_bytes() == before and not (tmp_path / "docs").exists()
+    assert (tmp_path / gallery.PAGE).read_bytes() == before and not (tmp_path / gallery.FOLDER).exists()
 
 
 def test_a_tag_chooses_the_picture_and_a_large_one_is_halved():

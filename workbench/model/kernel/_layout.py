@@ -79,13 +79,14 @@ class Layout:
 
     Examples
     --------
-    >>> page = Layout.from_kernel("page", KernelConfig.preset("amd64_6.12"))
+    >>> from workbench import KernelConfig, Struct
+    >>> page = Struct.from_kernel("page", KernelConfig.preset("amd64_6.12"))
     >>> page.size, page.align, page.member("_refcount").offset
     (64, 16, 52)
     >>> dynamic = "struct dynamic_page { struct page; unsigned long vaddr; unsigned long pfn; };"
-    >>> Layout.from_c(dynamic, kernel=KernelConfig.preset("x86-64")).size
+    >>> Struct.from_c(dynamic, kernel=KernelConfig.preset("x86-64")).size
     80
-    >>> plain = Layout.from_c(dynamic, ms_extensions=False)
+    >>> plain = Struct.from_c(dynamic, ms_extensions=False)
     >>> plain.size, plain.warnings
     (16, ('line 1: declaration does not declare anything',))
     """
@@ -151,7 +152,8 @@ class Layout:
 
         Examples
         --------
-        >>> print(Layout.from_c("struct pin { u8 tag; u64 pfn; };").pahole().expandtabs())
+        >>> from workbench import Struct
+        >>> print(Struct.from_c("struct pin { u8 tag; u64 pfn; };").pahole().expandtabs())
         struct pin {
                 u8                         tag;                  /*     0     1 */
         <BLANKLINE>

@@ -521,13 +521,13 @@ def _plain(markup: str) -> str:
 
 
 def _code(explorer: str, state: Mapping[str, Any]) -> str:
-    return f"from workbench.views.explorers import {explorer}\n{explorer}.from_state({dict(state)!r})"
+    return f"from workbench import explorers\nexplorers.{explorer}.from_state({dict(state)!r})"
 
 
 def _again(grid: Grid) -> str:
     """The call that makes the page again."""
     axes = {axis.name: axis.values for axis in grid.axes}
-    return (f"share({type(grid.explorer).__name__}.from_state({grid.state()!r}), "
+    return (f"share(explorers.{type(grid.explorer).__name__}.from_state({grid.state()!r}), "
             f"\"page.html\", axes={axes!r})")
 
 
@@ -540,7 +540,7 @@ def _own_notebook(grid: Grid, title: str) -> str:
         nbformat.v4.new_markdown_cell(f"# {title}\n\nThe explorer of the page, with all its controls."),
         nbformat.v4.new_code_cell(_code(name, grid.state())),
         nbformat.v4.new_markdown_cell("The page itself again:"),
-        nbformat.v4.new_code_cell(f"# from workbench.views.pages.share import share\n# {_again(grid)}")])
+        nbformat.v4.new_code_cell(f"# from workbench import explorers, share\n# {_again(grid)}")])
     for at, cell in enumerate(book.cells):
         cell["id"] = f"cell-{at:02d}"
     book.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python",

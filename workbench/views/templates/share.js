@@ -178,7 +178,7 @@ function code() {
   const state = { ...page.state };
   page.axes.forEach((axis, i) => { state[axis.name] = axis.values[places()[i]]; });
   const items = Object.entries(state).map(([name, value]) => `${literal(name)}: ${literal(value)}`).join(", ");
-  return `from workbench.widgets import ${page.explorer}\n${page.explorer}.from_state({${items}})`;
+  return `from workbench import explorers\nexplorers.${page.explorer}.from_state({${items}})`;
 }
 
 // Controls and the address.
