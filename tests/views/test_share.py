@@ -169,7 +169,7 @@ def test_the_notebooks_on_the_page_open_the_same_explorer(tmp_path):
     read = {name: nbformat.reads(base64.b64decode(book).decode(), as_version=4) for name, book in books}
     assert read["mine.ipynb"].cells[0].source == "1 + 1"
     names: dict = {}
-    exec(read["MixExplorer.ipynb"].cells[1].source.replace("\nMix", "\nfound = Mix"), names)
+    exec(read["MixExplorer.ipynb"].cells[1].source.replace("\nexplorers.", "\nfound = explorers."), names)
     assert names["found"].state() == widgets.MixExplorer().state()
     nbformat.validate(read["MixExplorer.ipynb"])
 
