@@ -17,11 +17,11 @@ PACKAGE = Path(workbench.__file__).parent
 # A module may import what is in the wings before its own, and in its own wing the rooms before its own.
 WINGS = {
     "capture": [],
-    "model": ["errors", "files", "kernel", "memory", "pfnmaps", "designs", "scenario"],
+    "model": ["errors", "files", "units", "kernel", "memory", "pfnmaps", "designs", "scenario"],
     "evidence": ["_jit", "lookups", "pins", "typesafety"],
     "studies": ["provenance", "calls", "times", "versus", "walk", "_engines", "_store", "sweep", "fleet",
-                "claims", "argument"],
-    "views": ["_png", "_assets", "figures", "explorers", "pages"],
+                "claims", "argument", "answers"],
+    "views": ["_png", "_assets", "_words", "figures", "explorers", "pages"],
     "cli": [],
 }
 ORDER = {f"{wing}.{room}".rstrip("."): (at, nr) for at, (wing, rooms) in enumerate(WINGS.items())

@@ -101,7 +101,7 @@ class Contender:
     def row(self) -> CostRow:
         facts = {"path": self.subject.path, **self.subject.facts}
         found = summary(self.ns)
-        found["unusable"] = found["unusable"] or self.beside
+        found["unusable"] = self.beside or found["unusable"]
         return CostRow(loop=self.loop, nr_lookups=self.nr_lookups, **facts, **found)
 
 
